@@ -1,0 +1,1 @@
+//! Client of etcd: membership and maintenance calls with bounded time, errors by name.

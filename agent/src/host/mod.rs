@@ -1,0 +1,5 @@
+//! Files, tools and services of this machine: the only place with effects on it.
+
+pub mod files;
+pub mod service;
+pub mod tool;

@@ -1,0 +1,1 @@
+//! What the agent sees of its machine and of the local cluster member. Read only, bounded in time.

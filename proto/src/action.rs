@@ -1,0 +1,81 @@
+//! Properties of an order's action that both sides rely on.
+
+use crate::v1::order::Action;
+
+impl Action {
+    /// One word for logs, progress and the audit trail.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Action::Preflight(_) => "preflight",
+            Action::Install(_) => "install",
+            Action::CreateAuthority(_) => "create-authority",
+            Action::Init(_) => "init",
+            Action::ExportJoinMaterial(_) => "export-join-material",
+            Action::PrepareMember(_) => "prepare-member",
+            Action::AddMember(_) => "add-member",
+            Action::StartMember(_) => "start-member",
+            Action::PromoteMember(_) => "promote-member",
+            Action::RemoveMember(_) => "remove-member",
+            Action::FinishMember(_) => "finish-member",
+            Action::JoinWorker(_) => "join-worker",
+            Action::ConfigureLoadBalancer(_) => "configure-load-balancer",
+            Action::ApplyManifests(_) => "apply-manifests",
+            Action::ConfigureNode(_) => "configure-node",
+            Action::DeleteNode(_) => "delete-node",
+            Action::Reset(_) => "reset",
+            Action::SignClient(_) => "sign-client",
+            Action::Check(_) => "check",
+        }
+    }
+
+    /// Whether the result carries a secret and must be computed anew on each delivery instead of being remembered.
+    pub fn result_is_sealed(&self) -> bool {
+        match self {
+            Action::ExportJoinMaterial(_) => true,
+            Action::Preflight(_)
+            | Action::Install(_)
+            | Action::CreateAuthority(_)
+            | Action::Init(_)
+            | Action::PrepareMember(_)
+            | Action::AddMember(_)
+            | Action::StartMember(_)
+            | Action::PromoteMember(_)
+            | Action::RemoveMember(_)
+            | Action::FinishMember(_)
+            | Action::JoinWorker(_)
+            | Action::ConfigureLoadBalancer(_)
+            | Action::ApplyManifests(_)
+            | Action::ConfigureNode(_)
+            | Action::DeleteNode(_)
+            | Action::Reset(_)
+            | Action::SignClient(_)
+            | Action::Check(_) => false,
+        }
+    }
+
+    /// Whether it runs as a transient systemd unit, which survives a restart of the agent.
+    /// The others are short calls that the agent makes itself.
+    pub fn runs_in_unit(&self) -> bool {
+        match self {
+            Action::Preflight(_)
+            | Action::Install(_)
+            | Action::CreateAuthority(_)
+            | Action::Init(_)
+            | Action::PrepareMember(_)
+            | Action::StartMember(_)
+            | Action::FinishMember(_)
+            | Action::JoinWorker(_)
+            | Action::ConfigureLoadBalancer(_)
+            | Action::ApplyManifests(_)
+            | Action::Reset(_) => true,
+            Action::ExportJoinMaterial(_)
+            | Action::AddMember(_)
+            | Action::PromoteMember(_)
+            | Action::RemoveMember(_)
+            | Action::ConfigureNode(_)
+            | Action::DeleteNode(_)
+            | Action::SignClient(_)
+            | Action::Check(_) => false,
+        }
+    }
+}
