@@ -1,8 +1,132 @@
-//! Dispatch of orders: one file an order, two distributions.
+//! Dispatch of orders: one file an order, two distributions. Every pair of action and distribution is named, so that a new
+//! action does not compile until each distribution has its answer.
+//!
+//! - [`preflight`], [`install`], [`check`], [`load_balancer`], [`membership`], [`sign_client`]: the same for both;
+//! - [`kubeadm`], [`etcd`]: what makes, joins and takes apart a member of that distribution.
+
+pub mod check;
+pub mod etcd;
+pub mod install;
+pub mod kubeadm;
+pub mod load_balancer;
+pub mod membership;
+pub mod preflight;
+pub mod sign_client;
 
 use crate::context::{Context, Done};
+use quorate_proto::v1::{Distribution, Problem, order::Action};
 
 /// Carries out the order. Safe to call twice with the same order, whatever the first call got done.
-pub async fn execute(_context: &Context) -> Done {
-    Ok(crate::context::Outcome::done())
+pub async fn execute(context: &Context) -> Done {
+    let action = context.order.action.as_ref().ok_or_else(unknown_action)?;
+    match action {
+        Action::Preflight(order) => preflight::run(context, order).await,
+        Action::Install(order) => install::run(context, order).await,
+        Action::Check(order) => check::run(context, order).await,
+        Action::ConfigureLoadBalancer(order) => load_balancer::run(context, order).await,
+        Action::AddMember(order) => membership::add::run(context, order).await,
+        Action::PromoteMember(order) => membership::promote::run(context, order).await,
+        Action::RemoveMember(order) => membership::remove::run(context, order).await,
+        Action::SignClient(order) => sign_client::run(context, order).await,
+        Action::CreateAuthority(_)
+        | Action::Init(_)
+        | Action::ExportJoinMaterial(_)
+        | Action::PrepareMember(_)
+        | Action::StartMember(_)
+        | Action::FinishMember(_)
+        | Action::JoinWorker(_)
+        | Action::ApplyManifests(_)
+        | Action::ConfigureNode(_)
+        | Action::DeleteNode(_)
+        | Action::Reset(_) => by_distribution(context, action).await,
+    }
+}
+
+/// The distribution of the order's cluster; one that this build does not know is refused.
+pub fn distribution(context: &Context) -> Result<Distribution, Problem> {
+    let value = context.cluster()?.distribution;
+    Distribution::try_from(value)
+        .ok()
+        .filter(|known| *known != Distribution::Unspecified)
+        .ok_or_else(|| {
+            Problem::new(
+                "distribution-unknown",
+                format!("this agent knows no distribution number {value}"),
+            )
+            .because("coordinator and agent of different versions")
+            .next("install the same version of both packages")
+        })
+}
+
+async fn by_distribution(context: &Context, action: &Action) -> Done {
+    match distribution(context)? {
+        Distribution::Kubeadm => of_kubeadm(context, action).await,
+        Distribution::Etcd => of_etcd(context, action).await,
+        Distribution::Unspecified => Err(unknown_action()),
+    }
+}
+
+async fn of_kubeadm(context: &Context, action: &Action) -> Done {
+    match action {
+        Action::CreateAuthority(order) => kubeadm::authority::run(context, order).await,
+        Action::Init(order) => kubeadm::init::run(context, order).await,
+        Action::ExportJoinMaterial(order) => kubeadm::export::run(context, order).await,
+        Action::PrepareMember(order) => kubeadm::prepare::run(context, order).await,
+        Action::StartMember(order) => kubeadm::start::run(context, order).await,
+        Action::FinishMember(order) => kubeadm::finish::run(context, order).await,
+        Action::JoinWorker(order) => kubeadm::worker::run(context, order).await,
+        Action::ApplyManifests(order) => kubeadm::manifests::run(context, order).await,
+        Action::ConfigureNode(order) => kubeadm::node::configure(context, order).await,
+        Action::DeleteNode(order) => kubeadm::node::delete(context, order).await,
+        Action::Reset(order) => kubeadm::reset::run(context, order).await,
+        Action::Preflight(_)
+        | Action::Install(_)
+        | Action::Check(_)
+        | Action::ConfigureLoadBalancer(_)
+        | Action::AddMember(_)
+        | Action::PromoteMember(_)
+        | Action::RemoveMember(_)
+        | Action::SignClient(_) => Err(misdirected(action)),
+    }
+}
+
+async fn of_etcd(context: &Context, action: &Action) -> Done {
+    match action {
+        Action::CreateAuthority(order) => etcd::authority::run(context, order).await,
+        Action::Init(order) => etcd::init::run(context, order).await,
+        Action::ExportJoinMaterial(order) => etcd::export::run(context, order).await,
+        Action::PrepareMember(order) => etcd::prepare::run(context, order).await,
+        Action::StartMember(order) => etcd::start::run(context, order).await,
+        Action::FinishMember(order) => etcd::finish::run(context, order).await,
+        Action::Reset(order) => etcd::reset::run(context, order).await,
+        Action::JoinWorker(_)
+        | Action::ApplyManifests(_)
+        | Action::ConfigureNode(_)
+        | Action::DeleteNode(_)
+        | Action::Preflight(_)
+        | Action::Install(_)
+        | Action::Check(_)
+        | Action::ConfigureLoadBalancer(_)
+        | Action::AddMember(_)
+        | Action::PromoteMember(_)
+        | Action::RemoveMember(_)
+        | Action::SignClient(_) => Err(misdirected(action)),
+    }
+}
+
+fn unknown_action() -> Problem {
+    Problem::new("order-malformed", "the order carries no known action")
+        .because("coordinator and agent of different versions")
+        .next("install the same version of both packages")
+}
+
+fn misdirected(action: &Action) -> Problem {
+    Problem::new(
+        "order-misdirected",
+        format!(
+            "the action {} has no meaning for this cluster's distribution",
+            action.kind()
+        ),
+    )
+    .because("an etcd cluster of its own has no Kubernetes nodes")
 }

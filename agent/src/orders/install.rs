@@ -1,0 +1,11 @@
+//! Not built in yet: refuses the order.
+
+use crate::context::{Context, Done};
+use quorate_proto::v1::{Install, Problem};
+
+pub async fn run(_context: &Context, _action: &Install) -> Done {
+    Err(Problem::new(
+        "not-built-in",
+        "this build of the agent cannot carry out the order Install",
+    ))
+}
