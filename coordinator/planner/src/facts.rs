@@ -1,0 +1,221 @@
+//! What is known, from observation. Unknown is a value, and no rule takes it for good.
+
+use crate::intent::{Digest, NodeName};
+use crate::step::StepKind;
+use crate::time::Time;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum Observed<T> {
+    #[default]
+    Unknown,
+    Known(T),
+}
+
+impl<T> Observed<T> {
+    pub fn known(&self) -> Option<&T> {
+        match self {
+            Observed::Unknown => None,
+            Observed::Known(value) => Some(value),
+        }
+    }
+
+    pub fn is(&self, expected: &T) -> bool
+    where
+        T: PartialEq,
+    {
+        self.known() == Some(expected)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Facts {
+    pub nodes: BTreeMap<NodeName, NodeFacts>,
+    pub etcd: EtcdFacts,
+    /// Where the authorities were made, once that was ordered: no other node may ever form this cluster.
+    pub founder: Option<NodeName>,
+    /// The one membership change that holds the slot.
+    pub change: Option<Change>,
+    /// Nodes whose join was given up after it had begun: to be reset before anything else happens there.
+    pub dirty: BTreeSet<NodeName>,
+    pub running: Vec<Running>,
+    pub troubles: Vec<Trouble>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NodeFacts {
+    pub enrolled: bool,
+    /// Has a live session that was heard of lately.
+    pub connected: bool,
+    /// When it was last heard of.
+    pub heard: Time,
+    pub marks: Observed<Marks>,
+    /// Fatal findings of the preflight for the present wish.
+    pub preflight_fatal: Vec<String>,
+    pub etcd_running: Observed<bool>,
+    pub api_ready: Observed<bool>,
+    pub node_ready: Observed<bool>,
+    pub balancer: Observed<BalancerFacts>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Marks {
+    pub preflight: Digest,
+    pub install: Digest,
+    /// For this cluster; a mark of another cluster counts as absent here and is preflight's business.
+    pub authority: bool,
+    pub founded: bool,
+    pub prepared: bool,
+    pub finished: bool,
+    pub worker: bool,
+    pub manifests: Digest,
+    pub configured: BTreeMap<NodeName, Digest>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BalancerFacts {
+    pub running: bool,
+    /// Members in the API front end.
+    pub members: BTreeSet<NodeName>,
+    pub up: BTreeSet<NodeName>,
+    /// Whether the rest of the configuration is as wished.
+    pub current: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EtcdFacts {
+    pub list: MemberList,
+    /// Since when every observation found the same members, all healthy.
+    pub stable_since: Option<Time>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum MemberList {
+    /// No member could be asked, or none answered with a linearizable list.
+    #[default]
+    Unknown,
+    /// Members gave different lists or belong to different clusters.
+    Conflict(String),
+    Known(Vec<Member>),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Member {
+    pub id: u64,
+    /// None: not started yet.
+    pub name: Option<String>,
+    pub peer_url: String,
+    pub learner: bool,
+    /// Since when it has been in the list, as far as was observed.
+    pub seen_since: Time,
+    pub health: Observed<MemberHealth>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct MemberHealth {
+    /// A linearizable read through it succeeded.
+    pub serving: bool,
+    pub leader: u64,
+    pub term: u64,
+    pub applied: u64,
+    pub db_size: u64,
+    pub alarms: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ChangeKind {
+    Found,
+    Join,
+    /// A learner that no living join owns.
+    DropGhost,
+}
+
+/// The slot. Kept durably from before the first order of the change until its end was observed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    pub kind: ChangeKind,
+    pub node: NodeName,
+    pub peer_url: String,
+    pub since: Time,
+    /// The joiner's etcd was told to start; only spares a second order, decides nothing.
+    pub started: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Running {
+    /// Where it runs.
+    pub on: NodeName,
+    pub kind: StepKind,
+    /// Whom it is about.
+    pub subject: NodeName,
+}
+
+/// What failed before, in this operation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Trouble {
+    pub subject: NodeName,
+    pub kind: StepKind,
+    pub attempts: u32,
+    pub last_error: String,
+    pub retry_at: Time,
+    /// Trying again cannot help.
+    pub permanent: bool,
+}
+
+/// A step is tried this often: a tool's hiccup passes, a wrong configuration does not.
+pub const MAX_ATTEMPTS: u32 = 3;
+
+impl Facts {
+    pub fn node(&self, name: &NodeName) -> NodeFacts {
+        self.nodes.get(name).cloned().unwrap_or_default()
+    }
+
+    pub fn members(&self) -> &[Member] {
+        match &self.etcd.list {
+            MemberList::Known(members) => members,
+            MemberList::Unknown | MemberList::Conflict(_) => &[],
+        }
+    }
+
+    pub fn member(&self, peer_url: &str) -> Option<&Member> {
+        self.members().iter().find(|m| m.peer_url == peer_url)
+    }
+
+    pub fn is_running(&self, kind: StepKind, subject: &NodeName) -> bool {
+        self.running
+            .iter()
+            .any(|run| run.kind == kind && &run.subject == subject)
+    }
+
+    pub fn busy(&self, node: &NodeName) -> bool {
+        self.running
+            .iter()
+            .any(|run| &run.on == node && run.kind.fills_node())
+    }
+
+    pub fn trouble(&self, kind: StepKind, subject: &NodeName) -> Option<&Trouble> {
+        self.troubles
+            .iter()
+            .find(|t| t.kind == kind && &t.subject == subject)
+    }
+
+    /// A step of this node that will not be tried again.
+    pub fn failed(&self, subject: &NodeName) -> Option<&Trouble> {
+        self.troubles
+            .iter()
+            .find(|t| &t.subject == subject && t.given_up())
+    }
+}
+
+impl Trouble {
+    pub fn given_up(&self) -> bool {
+        self.permanent || self.attempts >= MAX_ATTEMPTS
+    }
+}
+
+impl Member {
+    pub fn started(&self) -> bool {
+        self.name.as_deref().is_some_and(|name| !name.is_empty())
+    }
+}

@@ -1,0 +1,230 @@
+//! Unrolls rounds on predicted facts: each step is assumed to succeed, and its effect is written into a copy. This is the plan that
+//! people are shown, made by the same rules that later act.
+
+use crate::facts::*;
+use crate::intent::{Distribution, Intent, NodeName};
+use crate::quorum;
+use crate::round::{self, Outcome};
+use crate::safety::STABLE_FOR_MS;
+use crate::step::{Membership, MembershipStep, SideStep};
+use crate::time::Time;
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stage {
+    pub side: Vec<SideStep>,
+    pub membership: Option<MembershipStep>,
+    /// Voters after this stage, if it changed them.
+    pub voters: Option<usize>,
+}
+
+/// A plan of more stages than this would be a loop: every node passes through about ten.
+fn most_stages(intent: &Intent) -> usize {
+    20 + 12 * intent.nodes.len()
+}
+
+/// The stages until the cluster is settled, or as far as it gets.
+pub fn unroll(facts: &Facts, intent: &Intent, now: Time) -> Vec<Stage> {
+    let mut facts = facts.clone();
+    let mut now = now;
+    let mut stages = Vec::new();
+    for _ in 0..most_stages(intent) {
+        let round = round::next(&facts, intent, now);
+        if round.outcome == Outcome::Settled {
+            break;
+        }
+        let before = voters(&facts);
+        let slot = facts.change.is_some();
+        let step = apply_membership(&mut facts, round.membership, now);
+        for side in &round.side {
+            apply_side(&mut facts, intent, side);
+        }
+        now = now.plus(STABLE_FOR_MS + 1);
+        for node in facts.nodes.values_mut().filter(|node| node.connected) {
+            node.heard = now;
+        }
+        let after = voters(&facts);
+        let quiet = step.is_none() && round.side.is_empty();
+        if quiet && slot == facts.change.is_some() {
+            break; // waits for something that no step of ours brings about
+        }
+        if !quiet {
+            let voters = (after != before).then_some(after);
+            stages.push(Stage {
+                side: round.side,
+                membership: step,
+                voters,
+            });
+        }
+    }
+    stages
+}
+
+fn voters(facts: &Facts) -> usize {
+    facts.members().iter().filter(|m| !m.learner).count()
+}
+
+/// Quorum and tolerance of a cluster of this many healthy voters.
+pub fn effect(voters: usize) -> (usize, i64) {
+    (quorum::quorum(voters), quorum::tolerance(voters, voters))
+}
+
+fn apply_membership(
+    facts: &mut Facts,
+    membership: Membership,
+    now: Time,
+) -> Option<MembershipStep> {
+    let step = match membership {
+        Membership::Begin(change, step) => {
+            facts.change = Some(change);
+            step
+        }
+        Membership::Continue(step) => step,
+        Membership::Complete(_) => {
+            facts.change = None;
+            return None;
+        }
+        Membership::Abandon(node) => {
+            facts.change = None;
+            facts.dirty.insert(node);
+            return None;
+        }
+        Membership::Settled | Membership::Underway(..) | Membership::Wait(_) => return None,
+    };
+    match &step {
+        MembershipStep::Found { node } => {
+            let url = facts
+                .change
+                .as_ref()
+                .map(|c| c.peer_url.clone())
+                .unwrap_or_default();
+            facts.etcd.list = MemberList::Known(vec![predicted(1, node, &url, false, now)]);
+            edit(facts, node, |known, marks| {
+                marks.founded = true;
+                known.etcd_running = Observed::Known(true);
+                known.api_ready = Observed::Known(true);
+            });
+        }
+        MembershipStep::Add { node, peer_url, .. } => {
+            let id = facts.members().iter().map(|m| m.id).max().unwrap_or(0) + 1;
+            let mut learner = predicted(id, node, peer_url, true, now);
+            learner.name = None;
+            learner.health = Observed::Unknown;
+            if let MemberList::Known(members) = &mut facts.etcd.list {
+                members.push(learner);
+            }
+        }
+        MembershipStep::Start { .. } => {
+            if let Some(change) = &mut facts.change {
+                change.started = true;
+            }
+        }
+        MembershipStep::Promote { node, peer_url, .. } => {
+            if let MemberList::Known(members) = &mut facts.etcd.list
+                && let Some(member) = members.iter_mut().find(|m| &m.peer_url == peer_url)
+            {
+                *member = predicted(member.id, node, peer_url, false, now);
+            }
+            facts.etcd.stable_since = Some(now);
+            edit(facts, node, |known, _| {
+                known.etcd_running = Observed::Known(true);
+                known.api_ready = Observed::Known(true);
+            });
+        }
+        MembershipStep::Remove { peer_url, .. } => {
+            if let MemberList::Known(members) = &mut facts.etcd.list {
+                members.retain(|m| &m.peer_url != peer_url);
+            }
+        }
+    }
+    Some(step)
+}
+
+fn predicted(id: u64, node: &NodeName, peer_url: &str, learner: bool, now: Time) -> Member {
+    Member {
+        id,
+        name: Some(node.0.clone()),
+        peer_url: peer_url.to_owned(),
+        learner,
+        seen_since: now,
+        health: Observed::Known(MemberHealth {
+            serving: true,
+            leader: 1,
+            term: 2,
+            applied: 10,
+            db_size: 0,
+            alarms: vec![],
+        }),
+    }
+}
+
+fn apply_side(facts: &mut Facts, intent: &Intent, step: &SideStep) {
+    let wants = |name: &NodeName| {
+        intent
+            .node(name)
+            .map(|n| n.wants.clone())
+            .unwrap_or_default()
+    };
+    match step {
+        SideStep::Preflight { node } => {
+            let want = wants(node).preflight;
+            edit(facts, node, |_, marks| marks.preflight = want);
+        }
+        SideStep::Install { node } => {
+            let want = wants(node).install;
+            let kubernetes = intent.distribution == Distribution::Kubeadm;
+            edit(facts, node, |known, marks| {
+                marks.install = want;
+                if known.balancer == Observed::Unknown {
+                    known.balancer = Observed::Known(BalancerFacts::default());
+                }
+                if kubernetes && known.api_ready == Observed::Unknown {
+                    known.api_ready = Observed::Known(false);
+                }
+            });
+        }
+        SideStep::ConfigureBalancer { node, members } => {
+            let members = members.clone();
+            edit(facts, node, |known, _| {
+                known.balancer = Observed::Known(BalancerFacts {
+                    running: true,
+                    up: members.clone(),
+                    members,
+                    current: true,
+                });
+            });
+        }
+        SideStep::CreateAuthority { node } => {
+            facts.founder = Some(node.clone());
+            edit(facts, node, |_, marks| marks.authority = true);
+        }
+        SideStep::Prepare { node, .. } => edit(facts, node, |_, marks| marks.prepared = true),
+        SideStep::Finish { node } => edit(facts, node, |_, marks| marks.finished = true),
+        SideStep::JoinWorker { node, .. } => edit(facts, node, |_, marks| marks.worker = true),
+        SideStep::ApplyManifests { via } => {
+            let want = intent.manifests.clone().unwrap_or_default();
+            edit(facts, via, |_, marks| marks.manifests = want);
+        }
+        SideStep::ConfigureNode { node, via } => {
+            let want = wants(node).configure.unwrap_or_default();
+            let node = node.clone();
+            edit(facts, via, |_, marks| {
+                marks.configured.insert(node, want);
+            });
+        }
+        SideStep::DeleteNode { .. } => {}
+        SideStep::Reset { node } => {
+            facts.dirty.remove(node);
+            edit(facts, node, |_, marks| {
+                marks.prepared = false;
+                marks.finished = false;
+            });
+        }
+    }
+}
+
+fn edit(facts: &mut Facts, node: &NodeName, change: impl FnOnce(&mut NodeFacts, &mut Marks)) {
+    let known = facts.nodes.entry(node.clone()).or_default();
+    let mut marks = known.marks.known().cloned().unwrap_or_default();
+    change(known, &mut marks);
+    known.marks = Observed::Known(marks);
+}

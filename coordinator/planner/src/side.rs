@@ -1,0 +1,316 @@
+//! Steps beside the membership change: as many at once as there are nodes. One function a concern, one step a node a round.
+
+use crate::facts::{Facts, MemberList};
+use crate::intent::{Balancing, Distribution, Intent, NodeIntent, NodeName};
+use crate::membership::held_back;
+use crate::safety;
+use crate::step::{SideStep, StepKind};
+use crate::time::Time;
+use std::collections::BTreeSet;
+
+pub fn steps(facts: &Facts, intent: &Intent, now: Time) -> Vec<SideStep> {
+    let gate = preflight_gate(facts, intent);
+    let founding = founding_node(facts, intent);
+    let mut steps: Vec<SideStep> = intent
+        .nodes
+        .iter()
+        .filter_map(|node| node_step(facts, intent, node, gate, founding.as_ref()))
+        .collect();
+    steps.extend(cluster_steps(facts, intent));
+    steps.retain(|step| {
+        let (_, subject) = step.nodes();
+        !facts.is_running(step.kind(), subject)
+            && held_back(facts, step.kind(), subject, now).is_none()
+            && facts.failed(subject).is_none()
+    });
+    steps
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Gate {
+    Open,
+    /// Some connected node has not been looked at yet.
+    Looking,
+    /// A node has a fatal finding: nothing is touched anywhere.
+    Shut,
+}
+
+/// Nothing is installed anywhere before every new node that can be reached has passed its preflight.
+pub fn preflight_gate(facts: &Facts, intent: &Intent) -> Gate {
+    let mut gate = Gate::Open;
+    for node in &intent.nodes {
+        let known = facts.node(&node.name);
+        if joined(facts, intent, node) || installed(facts, node) || !known.connected {
+            continue;
+        }
+        if !known.preflight_fatal.is_empty()
+            || facts
+                .trouble(StepKind::Preflight, &node.name)
+                .is_some_and(|t| t.given_up())
+        {
+            return Gate::Shut;
+        }
+        if !passed(facts, node) {
+            gate = Gate::Looking;
+        }
+    }
+    gate
+}
+
+/// The node that is to form the cluster: the one named before, or the first member of the file that is connected.
+fn founding_node(facts: &Facts, intent: &Intent) -> Option<NodeName> {
+    if facts.founder.is_some() {
+        return facts.founder.clone();
+    }
+    // Etcd that runs on a node of ours without a founder on record would be another cluster; preflight says so.
+    intent
+        .members()
+        .find(|node| facts.node(&node.name).connected)
+        .map(|node| node.name.clone())
+}
+
+fn node_step(
+    facts: &Facts,
+    intent: &Intent,
+    node: &NodeIntent,
+    gate: Gate,
+    founding: Option<&NodeName>,
+) -> Option<SideStep> {
+    let name = &node.name;
+    let known = facts.node(name);
+    let marks = known.marks.known()?;
+    if !known.connected || facts.busy(name) || holds_slot(facts, name) {
+        return None;
+    }
+    if facts.dirty.contains(name) {
+        return Some(SideStep::Reset { node: name.clone() });
+    }
+    if !joined(facts, intent, node) {
+        if !installed(facts, node) && !passed(facts, node) {
+            let looked = !known.preflight_fatal.is_empty();
+            return (!looked).then(|| SideStep::Preflight { node: name.clone() });
+        }
+        if !installed(facts, node) {
+            return (gate == Gate::Open).then(|| SideStep::Install { node: name.clone() });
+        }
+    }
+    if node.balancer
+        && let Some(step) = balancer_step(facts, intent, name)
+    {
+        return Some(step);
+    }
+    if node.member {
+        return member_step(
+            facts,
+            node,
+            marks.authority,
+            marks.prepared,
+            marks.finished,
+            founding,
+        );
+    }
+    if node.worker && !marks.worker {
+        return worker_step(facts, intent, name);
+    }
+    None
+}
+
+fn member_step(
+    facts: &Facts,
+    node: &NodeIntent,
+    authority: bool,
+    prepared: bool,
+    finished: bool,
+    founding: Option<&NodeName>,
+) -> Option<SideStep> {
+    let name = &node.name;
+    if founding == Some(name) && !authority {
+        return Some(SideStep::CreateAuthority { node: name.clone() });
+    }
+    let voter = facts
+        .member(&node.peer_url)
+        .is_some_and(|m| !m.learner && m.started());
+    if voter {
+        return (!finished).then(|| SideStep::Finish { node: name.clone() });
+    }
+    if founding == Some(name) || prepared {
+        return None; // its turn comes with the membership change
+    }
+    let from = authority_holder(facts)?;
+    Some(SideStep::Prepare {
+        node: name.clone(),
+        from,
+    })
+}
+
+/// A node that can hand out the cluster's authorities.
+fn authority_holder(facts: &Facts) -> Option<NodeName> {
+    let holds = |name: &NodeName| {
+        let known = facts.node(name);
+        known.connected
+            && known
+                .marks
+                .known()
+                .is_some_and(|m| m.authority || m.finished)
+    };
+    let founder = facts.founder.clone().filter(holds);
+    founder.or_else(|| facts.nodes.keys().find(|name| holds(name)).cloned())
+}
+
+fn worker_step(facts: &Facts, intent: &Intent, node: &NodeName) -> Option<SideStep> {
+    if !endpoint_serves(facts, intent) {
+        return None;
+    }
+    let via = api_member(facts, intent)?;
+    Some(SideStep::JoinWorker {
+        node: node.clone(),
+        via,
+    })
+}
+
+fn balancer_step(facts: &Facts, intent: &Intent, node: &NodeName) -> Option<SideStep> {
+    if intent.balancing != Balancing::Managed {
+        return None;
+    }
+    let known = facts.node(node);
+    let balancer = known.balancer.known()?;
+    let members = wanted_backends(facts, intent, &balancer.members);
+    let right = balancer.running && balancer.current && balancer.members == members;
+    (!right).then(|| SideStep::ConfigureBalancer {
+        node: node.clone(),
+        members,
+    })
+}
+
+/// Members that serve, and those already there whose state is unknown: the load balancer's own health check deals with these.
+fn wanted_backends(
+    facts: &Facts,
+    intent: &Intent,
+    present: &BTreeSet<NodeName>,
+) -> BTreeSet<NodeName> {
+    intent
+        .members()
+        .filter(|node| match serves(facts, intent, node) {
+            Some(true) => true,
+            Some(false) | None => {
+                present.contains(&node.name)
+                    && !facts.dirty.contains(&node.name)
+                    && facts.member(&node.peer_url).is_none_or(|m| !m.learner)
+            }
+        })
+        .map(|node| node.name.clone())
+        .collect()
+}
+
+/// Whether this member answers clients; none if that is not known.
+pub fn serves(facts: &Facts, intent: &Intent, node: &NodeIntent) -> Option<bool> {
+    let member = facts.member(&node.peer_url)?;
+    match intent.distribution {
+        Distribution::Etcd => Some(safety::healthy_voters(std::slice::from_ref(member)) == 1),
+        Distribution::Kubeadm => facts.node(&node.name).api_ready.known().copied(),
+    }
+}
+
+fn endpoint_serves(facts: &Facts, intent: &Intent) -> bool {
+    match intent.balancing {
+        Balancing::Managed => intent.nodes.iter().filter(|n| n.balancer).any(|n| {
+            facts
+                .node(&n.name)
+                .balancer
+                .known()
+                .is_some_and(|b| b.running && !b.up.is_empty())
+        }),
+        Balancing::None | Balancing::External => api_member(facts, intent).is_some(),
+    }
+}
+
+/// A member through which the API can be used now.
+pub fn api_member(facts: &Facts, intent: &Intent) -> Option<NodeName> {
+    intent
+        .members()
+        .find(|node| facts.node(&node.name).connected && serves(facts, intent, node) == Some(true))
+        .map(|node| node.name.clone())
+}
+
+fn cluster_steps(facts: &Facts, intent: &Intent) -> Vec<SideStep> {
+    let mut steps = Vec::new();
+    if intent.distribution == Distribution::Etcd {
+        return steps;
+    }
+    let Some(via) = api_member(facts, intent) else {
+        return steps;
+    };
+    if let Some(wanted) = &intent.manifests
+        && !marked(facts, |marks| &marks.manifests == wanted)
+    {
+        steps.push(SideStep::ApplyManifests { via: via.clone() });
+    }
+    for node in &intent.nodes {
+        if !joined(facts, intent, node) || !(node.member || node.worker) {
+            continue;
+        }
+        if let Some(wanted) = &node.wants.configure
+            && !marked(facts, |marks| {
+                marks.configured.get(&node.name) == Some(wanted)
+            })
+        {
+            steps.push(SideStep::ConfigureNode {
+                node: node.name.clone(),
+                via: via.clone(),
+            });
+        }
+    }
+    steps
+}
+
+fn marked(facts: &Facts, holds: impl Fn(&crate::facts::Marks) -> bool) -> bool {
+    facts
+        .nodes
+        .values()
+        .any(|node| node.marks.known().is_some_and(&holds))
+}
+
+pub fn installed(facts: &Facts, node: &NodeIntent) -> bool {
+    let known = facts.node(&node.name);
+    known
+        .marks
+        .known()
+        .is_some_and(|m| m.install == node.wants.install)
+}
+
+fn passed(facts: &Facts, node: &NodeIntent) -> bool {
+    let known = facts.node(&node.name);
+    known
+        .marks
+        .known()
+        .is_some_and(|m| m.preflight == node.wants.preflight)
+}
+
+/// Whether the node is part of the cluster already; such a node is neither examined nor installed anew.
+pub fn joined(facts: &Facts, intent: &Intent, node: &NodeIntent) -> bool {
+    let known = facts.node(&node.name);
+    let Some(marks) = known.marks.known() else {
+        return false;
+    };
+    let as_member = match &facts.etcd.list {
+        MemberList::Known(_) => {
+            marks.finished && facts.member(&node.peer_url).is_some_and(|m| !m.learner)
+        }
+        MemberList::Unknown | MemberList::Conflict(_) => marks.finished,
+    };
+    let as_balancer = match intent.balancing {
+        Balancing::Managed => known
+            .balancer
+            .known()
+            .is_some_and(|b| b.running && b.current),
+        Balancing::None | Balancing::External => true,
+    };
+    (!node.member || as_member) && (!node.worker || marks.worker) && (!node.balancer || as_balancer)
+}
+
+fn holds_slot(facts: &Facts, node: &NodeName) -> bool {
+    facts
+        .change
+        .as_ref()
+        .is_some_and(|change| &change.node == node)
+}

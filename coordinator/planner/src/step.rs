@@ -1,0 +1,201 @@
+//! Steps: decisions about the cluster. The coordinator turns each into an order for one node.
+
+use crate::facts::Change;
+use crate::intent::NodeName;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum StepKind {
+    Preflight,
+    Install,
+    ConfigureBalancer,
+    CreateAuthority,
+    Prepare,
+    Finish,
+    JoinWorker,
+    ApplyManifests,
+    ConfigureNode,
+    DeleteNode,
+    Reset,
+    Found,
+    AddMember,
+    StartMember,
+    PromoteMember,
+    RemoveMember,
+}
+
+impl StepKind {
+    /// Whether a node does nothing else meanwhile. The others are short calls made for another node.
+    pub fn fills_node(self) -> bool {
+        match self {
+            StepKind::Preflight
+            | StepKind::Install
+            | StepKind::ConfigureBalancer
+            | StepKind::CreateAuthority
+            | StepKind::Prepare
+            | StepKind::Finish
+            | StepKind::JoinWorker
+            | StepKind::Reset
+            | StepKind::Found
+            | StepKind::StartMember => true,
+            StepKind::ApplyManifests
+            | StepKind::ConfigureNode
+            | StepKind::DeleteNode
+            | StepKind::AddMember
+            | StepKind::PromoteMember
+            | StepKind::RemoveMember => false,
+        }
+    }
+}
+
+/// Steps that touch no membership: as many at once as there are nodes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SideStep {
+    Preflight {
+        node: NodeName,
+    },
+    Install {
+        node: NodeName,
+    },
+    ConfigureBalancer {
+        node: NodeName,
+        members: BTreeSet<NodeName>,
+    },
+    CreateAuthority {
+        node: NodeName,
+    },
+    /// Everything of a control-plane join outside the membership change; the authorities come from `from`.
+    Prepare {
+        node: NodeName,
+        from: NodeName,
+    },
+    Finish {
+        node: NodeName,
+    },
+    JoinWorker {
+        node: NodeName,
+        via: NodeName,
+    },
+    ApplyManifests {
+        via: NodeName,
+    },
+    ConfigureNode {
+        node: NodeName,
+        via: NodeName,
+    },
+    DeleteNode {
+        node: NodeName,
+        via: NodeName,
+    },
+    Reset {
+        node: NodeName,
+    },
+}
+
+impl SideStep {
+    pub fn kind(&self) -> StepKind {
+        match self {
+            SideStep::Preflight { .. } => StepKind::Preflight,
+            SideStep::Install { .. } => StepKind::Install,
+            SideStep::ConfigureBalancer { .. } => StepKind::ConfigureBalancer,
+            SideStep::CreateAuthority { .. } => StepKind::CreateAuthority,
+            SideStep::Prepare { .. } => StepKind::Prepare,
+            SideStep::Finish { .. } => StepKind::Finish,
+            SideStep::JoinWorker { .. } => StepKind::JoinWorker,
+            SideStep::ApplyManifests { .. } => StepKind::ApplyManifests,
+            SideStep::ConfigureNode { .. } => StepKind::ConfigureNode,
+            SideStep::DeleteNode { .. } => StepKind::DeleteNode,
+            SideStep::Reset { .. } => StepKind::Reset,
+        }
+    }
+
+    /// Where it runs, and whom it is about.
+    pub fn nodes(&self) -> (&NodeName, &NodeName) {
+        match self {
+            SideStep::Preflight { node }
+            | SideStep::Install { node }
+            | SideStep::ConfigureBalancer { node, .. }
+            | SideStep::CreateAuthority { node }
+            | SideStep::Prepare { node, .. }
+            | SideStep::Finish { node }
+            | SideStep::JoinWorker { node, .. }
+            | SideStep::Reset { node } => (node, node),
+            SideStep::ConfigureNode { node, via } | SideStep::DeleteNode { node, via } => {
+                (via, node)
+            }
+            SideStep::ApplyManifests { via } => (via, via),
+        }
+    }
+}
+
+/// Steps of the one membership change.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MembershipStep {
+    /// Forms a cluster of one.
+    Found {
+        node: NodeName,
+    },
+    Add {
+        node: NodeName,
+        via: NodeName,
+        peer_url: String,
+        expected_voters: Vec<u64>,
+    },
+    Start {
+        node: NodeName,
+        member: u64,
+    },
+    Promote {
+        node: NodeName,
+        via: NodeName,
+        member: u64,
+        peer_url: String,
+    },
+    Remove {
+        node: NodeName,
+        via: NodeName,
+        member: u64,
+        peer_url: String,
+    },
+}
+
+impl MembershipStep {
+    pub fn kind(&self) -> StepKind {
+        match self {
+            MembershipStep::Found { .. } => StepKind::Found,
+            MembershipStep::Add { .. } => StepKind::AddMember,
+            MembershipStep::Start { .. } => StepKind::StartMember,
+            MembershipStep::Promote { .. } => StepKind::PromoteMember,
+            MembershipStep::Remove { .. } => StepKind::RemoveMember,
+        }
+    }
+
+    pub fn nodes(&self) -> (&NodeName, &NodeName) {
+        match self {
+            MembershipStep::Found { node } | MembershipStep::Start { node, .. } => (node, node),
+            MembershipStep::Add { node, via, .. }
+            | MembershipStep::Promote { node, via, .. }
+            | MembershipStep::Remove { node, via, .. } => (via, node),
+        }
+    }
+}
+
+/// Exactly one of these a round: at most one membership change in flight is what this type says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Membership {
+    /// The members are those of the file.
+    Settled,
+    /// Take the slot durably, then carry out its first step.
+    Begin(Change, MembershipStep),
+    /// The next step of the change that holds the slot.
+    Continue(MembershipStep),
+    /// An order of the change is under way.
+    Underway(StepKind, NodeName),
+    /// Nothing may be done now; every reason.
+    Wait(Vec<crate::waiting::WaitingOn>),
+    /// Give the slot back: observed to be complete.
+    Complete(NodeName),
+    /// Give the slot back: nothing of the join is left in etcd. The node is to be reset.
+    Abandon(NodeName),
+}

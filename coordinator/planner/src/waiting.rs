@@ -1,0 +1,125 @@
+//! Why nothing is done now, in words an operator can act on.
+
+use crate::intent::NodeName;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WaitingOn {
+    NotEnrolled(NodeName),
+    Offline(NodeName),
+    MemberListUnknown,
+    MemberListConflict(String),
+    MemberNotStarted {
+        peer_url: String,
+    },
+    LearnerPresent {
+        peer_url: String,
+    },
+    MemberHealthUnknown {
+        name: String,
+    },
+    MemberNotServing {
+        name: String,
+    },
+    NoLeader {
+        name: String,
+    },
+    LeadersDisagree,
+    TermsDisagree,
+    Alarm {
+        alarm: String,
+    },
+    Lagging {
+        name: String,
+        entries: u64,
+    },
+    DatabaseNearQuota {
+        name: String,
+        bytes: u64,
+    },
+    NotStableYet {
+        remaining_ms: u64,
+    },
+    TargetUnsafe {
+        voters: usize,
+        healthy: usize,
+        needed: usize,
+    },
+    AlreadyVoter {
+        peer_url: String,
+    },
+    NotPrepared(NodeName),
+    ApiNotReady(NodeName),
+    NoMemberToAsk,
+    VoterUnhealthy {
+        node: NodeName,
+    },
+    RetryLater {
+        node: NodeName,
+        remaining_ms: u64,
+        last_error: String,
+    },
+    BalancerNotReady,
+    Previous {
+        what: String,
+    },
+}
+
+impl fmt::Display for WaitingOn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use WaitingOn::*;
+        match self {
+            NotEnrolled(node) => write!(f, "{node} is not enrolled"),
+            Offline(node) => write!(f, "{node}'s agent is not connected"),
+            MemberListUnknown => write!(f, "no etcd member gives a linearizable member list"),
+            MemberListConflict(detail) => write!(f, "etcd members disagree: {detail}"),
+            MemberNotStarted { peer_url } => write!(f, "etcd member {peer_url} has not started"),
+            LearnerPresent { peer_url } => write!(f, "a learner is present: {peer_url}"),
+            MemberHealthUnknown { name } => write!(f, "health of etcd member {name} is unknown"),
+            MemberNotServing { name } => write!(f, "etcd member {name} does not serve"),
+            NoLeader { name } => write!(f, "etcd member {name} sees no leader"),
+            LeadersDisagree => write!(f, "etcd members see different leaders"),
+            TermsDisagree => write!(f, "etcd members are in different terms"),
+            Alarm { alarm } => write!(f, "etcd raised an alarm: {alarm}"),
+            Lagging { name, entries } => write!(f, "etcd member {name} lags {entries} entries"),
+            DatabaseNearQuota { name, bytes } => {
+                write!(
+                    f,
+                    "the database of {name} is near its quota ({bytes} bytes)"
+                )
+            }
+            NotStableYet { remaining_ms } => {
+                write!(
+                    f,
+                    "etcd has to be stable for another {:.1} s",
+                    *remaining_ms as f64 / 1000.0
+                )
+            }
+            TargetUnsafe {
+                voters,
+                healthy,
+                needed,
+            } => write!(
+                f,
+                "with {voters} voters {needed} must be healthy even if the newcomer dies; {healthy} are"
+            ),
+            AlreadyVoter { peer_url } => write!(f, "{peer_url} is a voter already"),
+            NotPrepared(node) => write!(f, "{node} is not prepared yet"),
+            ApiNotReady(node) => write!(f, "the API server of {node} is not ready"),
+            NoMemberToAsk => write!(f, "no healthy etcd member has a connected agent"),
+            VoterUnhealthy { node } => write!(f, "{node} became a voter but is not healthy"),
+            RetryLater {
+                node,
+                remaining_ms,
+                last_error,
+            } => write!(
+                f,
+                "{node} is tried again in {:.0} s after: {last_error}",
+                *remaining_ms as f64 / 1000.0
+            ),
+            BalancerNotReady => write!(f, "no load balancer forwards to a ready member"),
+            Previous { what } => write!(f, "{what}"),
+        }
+    }
+}
