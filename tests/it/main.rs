@@ -1,1 +1,3 @@
+//! Tests on real hosts; need root.
 
+mod smoke;

@@ -1,0 +1,312 @@
+//! The lab as a whole: one at a time, clean at the start, gone at the end.
+
+use std::env;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::fcntl::{Flock, FlockArg};
+
+use super::host::Host;
+use super::place::Place;
+use super::record::Record;
+use super::sweep::sweep;
+use super::{base, cgroups, debs, machine, names, network};
+
+/// What the machine must have; tests/run installs it.
+const TOOLS: &[&str] = &[
+    "apt-get",
+    "debootstrap",
+    "ip",
+    "mount",
+    "nft",
+    "nsenter",
+    "systemd-nspawn",
+    "tar",
+];
+
+/// The lab. Holds a lock, so that two test runs do not disturb each other; hosts go with it.
+pub struct Lab {
+    shared: Arc<Shared>,
+    hosts: Mutex<Vec<Host>>,
+    keep: bool,
+    _lock: Flock<File>,
+}
+
+/// What hosts need of their lab.
+pub(super) struct Shared {
+    pub place: Place,
+    pub base: PathBuf,
+    record: Mutex<Record>,
+    shares: Mutex<Vec<(PathBuf, PathBuf)>>,
+}
+
+impl Lab {
+    /// A lab without hosts. Waits for another test that uses it, and removes what a dead one left.
+    pub fn open() -> Result<Self> {
+        let place = Place::from_env()?;
+        let lock = prepare(&place)?;
+        sweep(&place).context("cannot remove what an earlier run left")?;
+        Self::with(place, lock)
+    }
+
+    /// The lab with the hosts another process left running (`lab up`, `QUORATE_LAB_KEEP=1`).
+    pub fn attach() -> Result<Self> {
+        let place = Place::from_env()?;
+        let lock = prepare(&place)?;
+        Self::with(place, lock)
+    }
+
+    /// Removes all hosts of the lab, whoever made them.
+    pub fn clean() -> Result<()> {
+        let place = Place::from_env()?;
+        let _lock = prepare(&place)?;
+        sweep(&place)
+    }
+
+    /// The hosts there are, to look at without the lock while somebody else uses the lab.
+    pub fn look() -> Result<Vec<Host>> {
+        let place = Place::from_env()?;
+        let shared = Shared::new(place, PathBuf::new())?;
+        Ok(Arc::new(shared).existing())
+    }
+
+    fn with(place: Place, lock: Flock<File>) -> Result<Self> {
+        cgroups::prepare_machine().context("cannot prepare the machine's cgroups")?;
+        let base = base::prepare(&place)?;
+        network::make_switch(&place).context("cannot make the lab's network")?;
+        let shared = Arc::new(Shared::new(place, base)?);
+        let hosts = shared.existing();
+        let keep = Place::keep();
+        Ok(Self {
+            shared,
+            hosts: Mutex::new(hosts),
+            keep,
+            _lock: lock,
+        })
+    }
+
+    /// A new host, up and running, at the next free address.
+    pub fn host(&self, name: &str) -> Result<Host> {
+        self.only(&[(name, None)])
+    }
+
+    /// A new host at that address of 10.77.0.0/24.
+    pub fn host_at(&self, name: &str, ip: Ipv4Addr) -> Result<Host> {
+        self.only(&[(name, Some(ip))])
+    }
+
+    /// Several new hosts, booted at the same time.
+    pub fn hosts(&self, names: &[&str]) -> Result<Vec<Host>> {
+        let wanted: Vec<_> = names.iter().map(|name| (*name, None)).collect();
+        self.add(&wanted)
+    }
+
+    /// A name all hosts resolve to these addresses: a load balancer's, say. Replaces what it was.
+    pub fn alias(&self, name: &str, addresses: &[IpAddr]) -> Result<()> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
+        ensure!(
+            !name.is_empty() && name.chars().all(plain),
+            "not a host name: {name:?}"
+        );
+        self.shared.change(|record| {
+            record.aliases.insert(name.to_owned(), addresses.to_vec());
+            Ok(())
+        })
+    }
+
+    /// Shows a folder of the machine, read-only, in every host booted from now on.
+    pub fn share(&self, local: &Path, inside: &Path) -> Result<()> {
+        let local =
+            fs::canonicalize(local).with_context(|| format!("cannot share {}", local.display()))?;
+        let plain =
+            |path: &Path| path.is_absolute() && !path.to_string_lossy().contains([':', '\\']);
+        ensure!(
+            plain(&local) && plain(inside),
+            "cannot share a path with : or \\, or a relative one"
+        );
+        self.shared.shares().push((local, inside.to_owned()));
+        Ok(())
+    }
+
+    /// A folder with these Debian packages and all they need that a fresh host lacks.
+    pub fn debs(&self, names: &[&str]) -> Result<PathBuf> {
+        debs::folder(&self.shared.place, &self.shared.base, names)
+    }
+
+    /// Runs a command of the machine in the lab's network, beside the hosts (at 10.77.0.1).
+    pub fn run_beside_hosts(&self, args: &[&str]) -> Result<String> {
+        network::run_on_switch(&self.shared.place, args)
+    }
+
+    /// Every host there is.
+    pub fn all(&self) -> Vec<Host> {
+        let hosts = lock(&self.hosts);
+        let record = lock(&self.shared.record);
+        let there = |host: &&Host| record.hosts.contains_key(host.name());
+        hosts.iter().filter(there).cloned().collect()
+    }
+
+    /// Lets the hosts live on after this process.
+    pub fn keep(&mut self) {
+        self.keep = true;
+    }
+
+    fn only(&self, wanted: &[(&str, Option<Ipv4Addr>)]) -> Result<Host> {
+        let mut hosts = self.add(wanted)?;
+        hosts.pop().context("no host was made")
+    }
+
+    fn add(&self, wanted: &[(&str, Option<Ipv4Addr>)]) -> Result<Vec<Host>> {
+        let mut hosts = Vec::new();
+        // All disks first: at their first boot hosts then know every name already.
+        self.shared.change(|record| {
+            for (name, ip) in wanted {
+                let ip = record.add(name, *ip)?;
+                let host = Host::existing(Arc::clone(&self.shared), name, ip);
+                host.make_disk()?;
+                hosts.push(host);
+            }
+            Ok(())
+        })?;
+        lock(&self.hosts).extend(hosts.iter().cloned());
+        thread::scope(|scope| {
+            let boots: Vec<_> = hosts
+                .iter()
+                .map(|host| scope.spawn(|| host.boot()))
+                .collect();
+            for boot in boots {
+                match boot.join() {
+                    Ok(booted) => booted?,
+                    Err(_) => bail!("a boot panicked"),
+                }
+            }
+            Ok(())
+        })?;
+        Ok(hosts)
+    }
+
+    /// Keeps what each host's journal says, for whoever looks into a failed test.
+    fn save_journals(&self) -> Result<()> {
+        let hosts = self.all();
+        if hosts.is_empty() {
+            return Ok(());
+        }
+        let thread = thread::current();
+        // cargo names the thread of a test after the test.
+        let dir = self
+            .shared
+            .place
+            .journals_dir(thread.name().unwrap_or("main"));
+        if dir.exists() {
+            fs::remove_dir_all(&dir)?;
+        }
+        fs::create_dir_all(&dir)?;
+        for host in hosts {
+            let logs = format!(
+                "--directory={}",
+                host.disk().join("var/log/journal").display()
+            );
+            let text = machine::run("journalctl", [&logs, "--no-pager", "--lines=5000"])?;
+            fs::write(dir.join(format!("{host}.journal")), text)?;
+        }
+        // Shown by cargo for a failed test only.
+        println!(
+            "lab: the hosts' journals are in {}; QUORATE_LAB_KEEP=1 keeps the hosts",
+            dir.display()
+        );
+        Ok(())
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if self.keep {
+            return;
+        }
+        // A test that returns an error does not panic, so saved whatever the outcome.
+        if let Err(error) = self.save_journals() {
+            eprintln!("lab: cannot save the hosts' journals: {error:#}");
+        }
+        if let Err(error) = sweep(&self.shared.place) {
+            eprintln!("lab: cannot remove the hosts: {error:#}");
+        }
+        for host in lock(&self.hosts).drain(..) {
+            host.reap();
+        }
+    }
+}
+
+impl Shared {
+    fn new(place: Place, base: PathBuf) -> Result<Self> {
+        let record = Mutex::new(Record::load(&place)?);
+        Ok(Self {
+            place,
+            base,
+            record,
+            shares: Mutex::default(),
+        })
+    }
+
+    fn existing(self: &Arc<Self>) -> Vec<Host> {
+        let record = lock(&self.record);
+        let host = |(name, ip): (&String, &Ipv4Addr)| Host::existing(Arc::clone(self), name, *ip);
+        record.hosts.iter().map(host).collect()
+    }
+
+    /// Changes what the lab holds, and tells it to every host.
+    pub(super) fn change(&self, change: impl FnOnce(&mut Record) -> Result<()>) -> Result<()> {
+        let mut record = lock(&self.record);
+        // Saved even if it failed half way, so that a later run finds what was begun.
+        let changed = change(&mut record);
+        record.save(&self.place)?;
+        changed?;
+        names::write_all(&self.place, &record)
+    }
+
+    pub(super) fn shares(&self) -> MutexGuard<'_, Vec<(PathBuf, PathBuf)>> {
+        lock(&self.shares)
+    }
+}
+
+/// Checks what the lab needs, makes its folder and takes the lock.
+fn prepare(place: &Place) -> Result<Flock<File>> {
+    ensure!(
+        nix::unistd::geteuid().is_root(),
+        "the lab boots real hosts and needs root: run as root (tests/run does all)"
+    );
+    let path = env::var_os("PATH").unwrap_or_default();
+    let found = |tool: &&&str| env::split_paths(&path).any(|dir| dir.join(tool).exists());
+    let missing: Vec<_> = TOOLS.iter().filter(|tool| !found(tool)).copied().collect();
+    ensure!(
+        missing.is_empty(),
+        "the lab needs {}: tests/run installs them",
+        missing.join(", ")
+    );
+    // Closed to others: hosts hold keys.
+    let mut dir = DirBuilder::new();
+    dir.recursive(true).mode(0o700).create(place.dir())?;
+    let path = place.lock_file();
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(lock),
+        Err((file, _)) => {
+            eprintln!("lab: waiting for another user of {}", place.dir().display());
+            Flock::lock(file, FlockArg::LockExclusive)
+                .map_err(|(_, error)| error)
+                .with_context(|| format!("cannot lock {}", path.display()))
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
