@@ -1,1 +1,10 @@
+//! Coordinator of quorate: knows the clusters, decides the next safe steps and orders agents to take them.
+//!
+//! - [`store`]: durable state; [`authority`]: who may call; [`server`]: listeners and services.
+//! - [`sessions`]: connected agents; [`artifacts`]: packages and images that nodes fetch.
+//! - [`engine`]: the reconcile loop; [`spec`]: the cluster file; [`cli`]: the command line.
+//! - [`serve`]: the daemon, put together; [`init`]: what `quorate init` does to a machine.
 
+pub mod clock;
+pub mod engine;
+pub mod store;

@@ -1,0 +1,43 @@
+//! What the operator service asks of the engine. The service has authenticated and authorized the caller before.
+
+use quorate_proto::v1::{
+    ApplyRequest, ApplyResponse, CheckRequest, CheckResponse, ListOperationsRequest,
+    ListOperationsResponse, OperationEvent, PlanRequest, PlanResponse, Problem, SignUserRequest,
+    SignUserResponse, StatusRequest, StatusResponse, WatchOperationRequest,
+};
+use std::pin::Pin;
+use tokio_stream::Stream;
+
+/// Ends when the operation has ended, or with the problem that keeps it from being watched.
+pub type EventStream = Pin<Box<dyn Stream<Item = Result<OperationEvent, Problem>> + Send>>;
+
+/// `caller` is the certificate's identity, "admin/root" for example: for the audit trail and `ordered_by`.
+#[tonic::async_trait]
+pub trait EngineApi: Send + Sync + 'static {
+    async fn plan(&self, caller: &str, request: PlanRequest) -> Result<PlanResponse, Problem>;
+
+    async fn apply(&self, caller: &str, request: ApplyRequest) -> Result<ApplyResponse, Problem>;
+
+    async fn list_operations(
+        &self,
+        caller: &str,
+        request: ListOperationsRequest,
+    ) -> Result<ListOperationsResponse, Problem>;
+
+    async fn watch_operation(
+        &self,
+        caller: &str,
+        request: WatchOperationRequest,
+    ) -> Result<EventStream, Problem>;
+
+    async fn status(&self, caller: &str, request: StatusRequest)
+    -> Result<StatusResponse, Problem>;
+
+    async fn check(&self, caller: &str, request: CheckRequest) -> Result<CheckResponse, Problem>;
+
+    async fn sign_user(
+        &self,
+        caller: &str,
+        request: SignUserRequest,
+    ) -> Result<SignUserResponse, Problem>;
+}

@@ -1,0 +1,125 @@
+//! The one thread that writes. Takes all that waits as one group, so that one fsync serves many callers.
+
+use super::record::Revision;
+use super::staged::{Staged, Writes};
+use super::{Shared, StoreError, Transaction};
+use tokio::sync::{mpsc, oneshot};
+
+/// Transactions of one group: enough to hide any fsync, few enough that the first one does not wait for long.
+const MAX_GROUP: usize = 1024;
+
+pub(crate) enum Job {
+    Commit(Transaction, Reply),
+    Close,
+}
+
+type Reply = oneshot::Sender<Result<Revision, StoreError>>;
+
+/// Where groups go.
+pub(crate) trait Backend: Send + 'static {
+    /// Returns once the group is durable.
+    fn write(&mut self, writes: &Writes, revision: Revision) -> Result<(), StoreError>;
+    /// After [`Backend::write`] has failed: brings the records in memory to what is on disk.
+    fn recover(&mut self, shared: &Shared);
+    fn close(&mut self, shared: &Shared);
+}
+
+pub(crate) struct Memory;
+
+impl Backend for Memory {
+    fn write(&mut self, _: &Writes, _: Revision) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn recover(&mut self, _: &Shared) {}
+
+    fn close(&mut self, _: &Shared) {}
+}
+
+pub(crate) fn run(mut backend: impl Backend, shared: &Shared, mut jobs: mpsc::Receiver<Job>) {
+    while let Some(first) = jobs.blocking_recv() {
+        let (group, close) = collect(first, &mut jobs);
+        commit(&mut backend, shared, group);
+        if close {
+            break;
+        }
+    }
+    // What was sent before the end was asked for is still written; later senders find the queue closed.
+    let mut rest = Vec::new();
+    while let Ok(job) = jobs.try_recv() {
+        match job {
+            Job::Commit(transaction, reply) => rest.push((transaction, reply)),
+            Job::Close => {}
+        }
+    }
+    commit(&mut backend, shared, rest);
+    backend.close(shared);
+    drop(jobs);
+}
+
+fn collect(first: Job, jobs: &mut mpsc::Receiver<Job>) -> (Vec<(Transaction, Reply)>, bool) {
+    let mut group = Vec::new();
+    let mut next = Some(first);
+    while let Some(job) = next {
+        match job {
+            Job::Commit(transaction, reply) => group.push((transaction, reply)),
+            Job::Close => return (group, true),
+        }
+        if group.len() == MAX_GROUP {
+            break;
+        }
+        next = jobs.try_recv().ok();
+    }
+    (group, false)
+}
+
+fn commit(backend: &mut impl Backend, shared: &Shared, group: Vec<(Transaction, Reply)>) {
+    if group.is_empty() {
+        return;
+    }
+    let mut accepted = Vec::with_capacity(group.len());
+    let (writes, revision) = shared.records(|records| {
+        let mut staged = Staged::over(records);
+        for (transaction, reply) in group {
+            match staged.add(transaction) {
+                Ok(revision) => accepted.push((reply, revision)),
+                Err(error) => answer(reply, Err(error)),
+            }
+        }
+        (staged.writes, staged.revision)
+    });
+    if accepted.is_empty() {
+        return;
+    }
+    match backend.write(&writes, revision) {
+        Ok(()) => {
+            publish(shared, writes, revision);
+            for (reply, revision) in accepted {
+                answer(reply, Ok(revision));
+            }
+        }
+        Err(error) => {
+            backend.recover(shared);
+            for (reply, _) in accepted {
+                answer(reply, Err(error.clone()));
+            }
+        }
+    }
+}
+
+fn publish(shared: &Shared, writes: Writes, revision: Revision) {
+    shared.change(|records| {
+        for (key, record) in writes {
+            match record {
+                Some(record) => records.map.insert(key, record),
+                None => records.map.remove(&key),
+            };
+        }
+        records.revision = revision;
+    });
+}
+
+fn answer(reply: Reply, result: Result<Revision, StoreError>) {
+    // A caller that has gone away needs no answer.
+    let _ = reply.send(result);
+}
