@@ -1,5 +1,7 @@
 //! The lab itself: every other test relies on what is shown here.
 
+use std::net::Ipv4Addr;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -58,6 +60,7 @@ fn hosts_boot_reach_each_other_and_survive_a_power_cut() -> Result<()> {
     ensure!(!pings(n1, "n2")?, "n2's cable is out");
     n2.heal()?;
     reaches(n1, "n2")?;
+    reaches(n1, "n2-v6")?;
 
     n2.write("/srv/kept", "before the cut", 0o600)?;
     n2.power_cut()?;
@@ -68,6 +71,14 @@ fn hosts_boot_reach_each_other_and_survive_a_power_cut() -> Result<()> {
     assert_eq!(n2.ok(["stat", "-c%a", "/srv/kept"])?.trim(), "600");
     reaches(n1, "n2")?;
 
+    // Shut down in order, it remembers too; and what was cut stays cut over a boot.
+    n2.shut_down()?;
+    n2.cut()?;
+    n2.boot()?;
+    ensure!(!pings(n2, "n1")?, "n2's cable is still out");
+    n2.heal()?;
+    reaches(n2, "n1")?;
+
     let n3 = lab.host("n3")?;
     n1.cut_from(n2)?;
     ensure!(!pings(n1, "n2")? && !pings(n2, "n1-v6")?);
@@ -76,4 +87,93 @@ fn hosts_boot_reach_each_other_and_survive_a_power_cut() -> Result<()> {
     n1.heal_from(n2)?;
     reaches(n2, "n1")?;
     n3.down()
+}
+
+#[test]
+fn commands_and_files_of_a_host() -> Result<()> {
+    let lab = Lab::open()?;
+    let debs = lab.debs(&["haproxy"])?;
+    lab.share(&debs, Path::new("/srv/debs"))?;
+    let host = lab.host_at("lb", Ipv4Addr::new(10, 77, 0, 100))?;
+    assert_eq!(host.ip6().to_string(), "fd77::100");
+
+    // The machine's own tools can stand beside the hosts.
+    let gateway = lab.run_beside_hosts(&["ip", "-brief", "address", "show", "dev", "br0"])?;
+    assert!(gateway.contains("10.77.0.1/24"), "{gateway}");
+
+    // Outcomes of commands.
+    let output = host.run(["sh", "-c", "echo out; echo err >&2; exit 7"])?;
+    assert_eq!(
+        (output.status, output.stdout.trim(), output.stderr.trim()),
+        (7, "out", "err")
+    );
+    let error = host.ok(["ls", "/nowhere"]).unwrap_err().to_string();
+    assert!(
+        error.contains("lb: `ls /nowhere`") && error.contains("No such file"),
+        "{error}"
+    );
+    let error = host
+        .run_within(Duration::from_millis(200), ["sleep", "60"])
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("not done after 200ms"),
+        "{error}"
+    );
+    assert_eq!(host.ok_with(["sha256sum"], b"")?.get(..8), Some("e3b0c442"));
+
+    // Files, both ways, byte by byte.
+    let bytes: Vec<u8> = (0..=255).cycle().take(300_000).collect();
+    let local = tempfile::tempdir()?;
+    let file = local.path().join("a file");
+    std::fs::write(&file, &bytes)?;
+    host.push(&file, "/root/made/on the way/copy", 0o640)?;
+    assert_eq!(host.read("/root/made/on the way/copy")?, bytes);
+    host.push_dir(local.path(), "/root/folder")?;
+    host.pull("/root/folder/a file", &local.path().join("back"))?;
+    assert_eq!(std::fs::read(local.path().join("back"))?, bytes);
+    let error = host.read("/nowhere").unwrap_err().to_string();
+    assert!(error.contains("lb: cannot read /nowhere"), "{error}");
+
+    // Background commands end when asked to, with all they started.
+    let mut going = host.spawn(["sh", "-c", "echo begun; sleep 1234; true"])?;
+    eventually(SOON, "it to speak", || {
+        Ok(going.said()?.contains("begun").then_some(()))
+    })?;
+    ensure!(host.pid_of("sleep")?.is_some());
+    going.kill()?;
+    eventually(SOON, "sleep to be gone", || {
+        Ok(host.pid_of("sleep")?.is_none().then_some(()))
+    })?;
+    assert_eq!(host.spawn(["sh", "-c", "exit 3"])?.wait(SOON)?, 3);
+
+    // A paused host runs nothing but holds what it has; a command begun meanwhile ends afterwards.
+    host.pause()?;
+    let mut waiting = host.spawn(["true"])?;
+    ensure!(waiting.ended()?.is_none());
+    host.resume()?;
+    assert_eq!(waiting.wait(SOON)?, 0);
+
+    // The packages a product finds on an air-gapped site are all it needs.
+    ensure!(
+        host.run(["which", "haproxy"])?.status != 0,
+        "haproxy is not in the base"
+    );
+    host.ok(["sh", "-c", "dpkg --install /srv/debs/*.deb"])?;
+    ensure!(host.ok(["haproxy", "-v"])?.contains("HAProxy"));
+
+    // After a reboot it is another boot of the same machine, with a network as after power-on.
+    host.ok(["nft", "add", "table", "inet", "lost"])?;
+    let identity = host.read("/etc/machine-id")?;
+    let boot = host.read("/proc/sys/kernel/random/boot_id")?;
+    host.reboot()?;
+    ensure!(host.read("/proc/sys/kernel/random/boot_id")? != boot);
+    assert_eq!(host.read("/etc/machine-id")?, identity);
+    assert_eq!(host.ok(["nft", "list", "tables"])?, "");
+
+    host.power_cut()?;
+    assert_eq!(
+        std::fs::read(host.disk().join("root/folder/a file"))?,
+        bytes
+    );
+    Ok(())
 }

@@ -4,28 +4,23 @@ use std::fmt;
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use nix::mount::{MsFlags, mount};
 
-use super::cgroups::{self, Cgroups};
+use super::cgroups::Cgroups;
 use super::network;
-use super::open::Shared;
+use super::nspawn;
 use super::place::Place;
 use super::processes::{Process, init_of, supervisors_below};
+use super::shared::Shared;
 use super::sweep;
 use super::wait::eventually;
 
 const BOOT: Duration = Duration::from_secs(90);
-const SHUTDOWN: Duration = Duration::from_secs(100);
-/// overlayfs on overlayfs does not work, and containerd's snapshots are overlays.
-const OWN_FOLDERS: &[(&str, &str)] = &[
-    ("containerd", "/var/lib/containerd"),
-    ("kubelet", "/var/lib/kubelet"),
-];
 
 /// A host of the lab. Clones are the same host; it is removed when its [`Lab`](super::Lab) is dropped.
 #[derive(Clone)]
@@ -136,97 +131,27 @@ impl Host {
     fn start(&self) -> Result<()> {
         ensure!(!self.running(), "it is running already");
         let place = self.place();
-        let mut state = self.state();
         // As after power-on: no connection, route or firewall rule of before.
-        network::unplug(place, self.name())?;
+        self.power_off()?;
         network::plug(place, self.name(), self.ip())?;
-        network::set_link(place, self.name(), !state.cut)?;
+        network::set_link(place, self.name(), !self.state().cut)?;
         let cgroups = Cgroups::make(place, self.name(), &self.cgroup_list())?;
         let console = File::create(place.console(self.name()))?;
         let mut command = cgroups.enter();
-        self.nspawn(&mut command);
+        nspawn::complete(&mut command, self, &self.0.shared.shares());
         command.stdin(Stdio::null());
         command.stdout(console.try_clone()?).stderr(console);
         let child = command.spawn().context("cannot start systemd-nspawn")?;
         let pid = i32::try_from(child.id())?;
+        let mut state = self.state();
         state.supervisor = Process::of(pid);
         state.child = Some(child);
         state.init = None;
         Ok(())
     }
 
-    fn nspawn(&self, command: &mut Command) {
-        let place = self.place();
-        let option = |name: &str, value: &str| format!("--{name}={value}");
-        command.args([
-            "systemd-nspawn".to_owned(),
-            option("directory", &self.disk().to_string_lossy()),
-            option("machine", &place.scoped(self.name())),
-            option("hostname", self.name()),
-            option(
-                "network-namespace-path",
-                &network::netns_path(place, self.name()),
-            ),
-        ]);
-        command.args([
-            "--boot",
-            "--register=no",
-            "--keep-unit",
-            "--settings=no",
-            "--link-journal=no",
-            "--resolv-conf=off",
-            "--timezone=off",
-            "--console=pipe",
-            "--capability=all",
-            "--system-call-filter=@keyring bpf @mount @module",
-        ]);
-        if Path::new("/dev/kmsg").exists() {
-            command.arg("--bind=/dev/kmsg");
-        }
-        for (folder, inside) in OWN_FOLDERS {
-            let outside = self.dir().join(folder);
-            command.arg(option("bind", &format!("{}:{inside}", outside.display())));
-        }
-        for (outside, inside) in self.0.shared.shares().iter() {
-            command.arg(option(
-                "bind-ro",
-                &format!("{}:{}", outside.display(), inside.display()),
-            ));
-        }
-        // A container runtime makes namespaces, mounts and sysctls of its own.
-        command.env("SYSTEMD_SECCOMP", "0");
-        command.env("SYSTEMD_NSPAWN_API_VFS_WRITABLE", "1");
-        if !cgroups::unified() {
-            command.env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "0");
-        }
-        // Ctrl-C on a test must not shut the hosts down one by one before the test notices.
-        std::os::unix::process::CommandExt::process_group(command, 0);
-    }
-
-    /// Everything in the host is dead at once, and no peer hears a word of it. The disk stays.
-    pub fn power_cut(&self) -> Result<()> {
-        let cut = || -> Result<()> {
-            let supervisor = self.supervisor().context("it is not running")?;
-            // First the cable: the kernel closes a killed process's connections politely, power cuts do not.
-            network::set_link(self.place(), self.name(), false)?;
-            // The frozen cannot die.
-            self.resume()?;
-            sweep::stop(supervisor)?;
-            self.power_off()
-        };
-        cut().with_context(|| format!("{self}: cannot cut its power"))
-    }
-
-    /// Shuts down in order, as `systemctl poweroff` does.
-    pub fn shut_down(&self) -> Result<()> {
-        let supervisor = self
-            .supervisor()
-            .with_context(|| format!("{self} is not running"))?;
-        self.ok(["systemctl", "--no-block", "poweroff"])?;
-        eventually(SHUTDOWN, &format!("{self} to power off"), || {
-            Ok((!supervisor.alive()).then_some(()))
-        })?;
-        self.power_off()
+    pub fn running(&self) -> bool {
+        self.supervisor().is_some()
     }
 
     /// Takes note that its supervisor was killed by somebody else.
@@ -238,7 +163,7 @@ impl Host {
     }
 
     /// What is left to do once its processes are gone.
-    fn power_off(&self) -> Result<()> {
+    pub(super) fn power_off(&self) -> Result<()> {
         let mut state = self.state();
         state.init = None;
         state.supervisor = None;
@@ -248,67 +173,6 @@ impl Host {
         let cgroups = self.cgroups()?;
         sweep::stop_strays(&cgroups)?;
         cgroups.remove()
-    }
-
-    /// Pulls the network cable.
-    pub fn cut(&self) -> Result<()> {
-        self.set_cut(true)
-    }
-
-    /// Puts the network cable back.
-    pub fn heal(&self) -> Result<()> {
-        self.set_cut(false)
-    }
-
-    fn set_cut(&self, cut: bool) -> Result<()> {
-        self.state().cut = cut;
-        if !self.running() {
-            return Ok(());
-        }
-        network::set_link(self.place(), self.name(), !cut)
-            .with_context(|| format!("{self}: cannot change its cable"))
-    }
-
-    /// Drops all traffic between this host and `other`, both ways, silently.
-    pub fn cut_from(&self, other: &Host) -> Result<()> {
-        network::set_blocked(self.place(), self.name(), other.name(), true)
-            .with_context(|| format!("{self}: cannot cut it from {other}"))
-    }
-
-    pub fn heal_from(&self, other: &Host) -> Result<()> {
-        network::set_blocked(self.place(), self.name(), other.name(), false)
-            .with_context(|| format!("{self}: cannot heal it from {other}"))
-    }
-
-    /// Stops every process where it stands; connections stay open and the kernel still answers pings.
-    pub fn pause(&self) -> Result<()> {
-        self.cgroups()?
-            .freeze(true)
-            .with_context(|| format!("{self}: cannot pause it"))
-    }
-
-    pub fn resume(&self) -> Result<()> {
-        self.cgroups()?
-            .freeze(false)
-            .with_context(|| format!("{self}: cannot resume it"))
-    }
-
-    pub fn running(&self) -> bool {
-        self.supervisor().is_some()
-    }
-
-    /// Kills the host and removes all there is of it.
-    pub fn down(&self) -> Result<()> {
-        if self.running() {
-            self.power_cut()?;
-        }
-        self.power_off()?;
-        sweep::remove_dir(&self.dir())
-            .with_context(|| format!("{self}: cannot remove its disk"))?;
-        self.0.shared.change(|record| {
-            record.hosts.remove(self.name());
-            Ok(())
-        })
     }
 
     /// PID 1 of the host, by the machine's number.
@@ -326,7 +190,7 @@ impl Host {
         Cgroups::listed(&self.cgroup_list())
     }
 
-    fn supervisor(&self) -> Option<Process> {
+    pub(super) fn supervisor(&self) -> Option<Process> {
         let mut state = self.state();
         if !state.supervisor.is_some_and(Process::alive) {
             state.supervisor = supervisors_below(&self.disk()).first().copied();
@@ -344,15 +208,24 @@ impl Host {
             .flatten())
     }
 
+    pub(super) fn shared(&self) -> &Shared {
+        &self.0.shared
+    }
+
+    /// Whether the cable is out, from now on.
+    pub(super) fn note_cut(&self, cut: bool) {
+        self.state().cut = cut;
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn place(&self) -> &Place {
+    pub(super) fn place(&self) -> &Place {
         &self.0.shared.place
     }
 
-    fn dir(&self) -> PathBuf {
+    pub(super) fn dir(&self) -> PathBuf {
         self.place().host_dir(self.name())
     }
 

@@ -1,33 +1,19 @@
 //! The lab as a whole: one at a time, clean at the start, gone at the end.
 
-use std::env;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File};
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use anyhow::{Context, Result, bail, ensure};
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::Flock;
 
 use super::host::Host;
 use super::place::Place;
-use super::record::Record;
+use super::shared::{Shared, lock as locked};
 use super::sweep::sweep;
-use super::{base, cgroups, debs, machine, names, network};
-
-/// What the machine must have; tests/run installs it.
-const TOOLS: &[&str] = &[
-    "apt-get",
-    "debootstrap",
-    "ip",
-    "mount",
-    "nft",
-    "nsenter",
-    "systemd-nspawn",
-    "tar",
-];
+use super::{base, cgroups, debs, journals, lock, network};
 
 /// The lab. Holds a lock, so that two test runs do not disturb each other; hosts go with it.
 pub struct Lab {
@@ -37,19 +23,11 @@ pub struct Lab {
     _lock: Flock<File>,
 }
 
-/// What hosts need of their lab.
-pub(super) struct Shared {
-    pub place: Place,
-    pub base: PathBuf,
-    record: Mutex<Record>,
-    shares: Mutex<Vec<(PathBuf, PathBuf)>>,
-}
-
 impl Lab {
     /// A lab without hosts. Waits for another test that uses it, and removes what a dead one left.
     pub fn open() -> Result<Self> {
         let place = Place::from_env()?;
-        let lock = prepare(&place)?;
+        let lock = lock::prepare(&place)?;
         sweep(&place).context("cannot remove what an earlier run left")?;
         Self::with(place, lock)
     }
@@ -57,14 +35,14 @@ impl Lab {
     /// The lab with the hosts another process left running (`lab up`, `QUORATE_LAB_KEEP=1`).
     pub fn attach() -> Result<Self> {
         let place = Place::from_env()?;
-        let lock = prepare(&place)?;
+        let lock = lock::prepare(&place)?;
         Self::with(place, lock)
     }
 
     /// Removes all hosts of the lab, whoever made them.
     pub fn clean() -> Result<()> {
         let place = Place::from_env()?;
-        let _lock = prepare(&place)?;
+        let _lock = lock::prepare(&place)?;
         sweep(&place)
     }
 
@@ -145,9 +123,8 @@ impl Lab {
 
     /// Every host there is.
     pub fn all(&self) -> Vec<Host> {
-        let hosts = lock(&self.hosts);
-        let record = lock(&self.shared.record);
-        let there = |host: &&Host| record.hosts.contains_key(host.name());
+        let hosts = locked(&self.hosts);
+        let there = |host: &&Host| self.shared.has(host.name());
         hosts.iter().filter(there).cloned().collect()
     }
 
@@ -173,7 +150,7 @@ impl Lab {
             }
             Ok(())
         })?;
-        lock(&self.hosts).extend(hosts.iter().cloned());
+        locked(&self.hosts).extend(hosts.iter().cloned());
         thread::scope(|scope| {
             let boots: Vec<_> = hosts
                 .iter()
@@ -189,38 +166,6 @@ impl Lab {
         })?;
         Ok(hosts)
     }
-
-    /// Keeps what each host's journal says, for whoever looks into a failed test.
-    fn save_journals(&self) -> Result<()> {
-        let hosts = self.all();
-        if hosts.is_empty() {
-            return Ok(());
-        }
-        let thread = thread::current();
-        // cargo names the thread of a test after the test.
-        let dir = self
-            .shared
-            .place
-            .journals_dir(thread.name().unwrap_or("main"));
-        if dir.exists() {
-            fs::remove_dir_all(&dir)?;
-        }
-        fs::create_dir_all(&dir)?;
-        for host in hosts {
-            let logs = format!(
-                "--directory={}",
-                host.disk().join("var/log/journal").display()
-            );
-            let text = machine::run("journalctl", [&logs, "--no-pager", "--lines=5000"])?;
-            fs::write(dir.join(format!("{host}.journal")), text)?;
-        }
-        // Shown by cargo for a failed test only.
-        println!(
-            "lab: the hosts' journals are in {}; QUORATE_LAB_KEEP=1 keeps the hosts",
-            dir.display()
-        );
-        Ok(())
-    }
 }
 
 impl Drop for Lab {
@@ -229,84 +174,14 @@ impl Drop for Lab {
             return;
         }
         // A test that returns an error does not panic, so saved whatever the outcome.
-        if let Err(error) = self.save_journals() {
+        if let Err(error) = journals::save(&self.shared.place, &self.all()) {
             eprintln!("lab: cannot save the hosts' journals: {error:#}");
         }
         if let Err(error) = sweep(&self.shared.place) {
             eprintln!("lab: cannot remove the hosts: {error:#}");
         }
-        for host in lock(&self.hosts).drain(..) {
+        for host in locked(&self.hosts).drain(..) {
             host.reap();
         }
     }
-}
-
-impl Shared {
-    fn new(place: Place, base: PathBuf) -> Result<Self> {
-        let record = Mutex::new(Record::load(&place)?);
-        Ok(Self {
-            place,
-            base,
-            record,
-            shares: Mutex::default(),
-        })
-    }
-
-    fn existing(self: &Arc<Self>) -> Vec<Host> {
-        let record = lock(&self.record);
-        let host = |(name, ip): (&String, &Ipv4Addr)| Host::existing(Arc::clone(self), name, *ip);
-        record.hosts.iter().map(host).collect()
-    }
-
-    /// Changes what the lab holds, and tells it to every host.
-    pub(super) fn change(&self, change: impl FnOnce(&mut Record) -> Result<()>) -> Result<()> {
-        let mut record = lock(&self.record);
-        // Saved even if it failed half way, so that a later run finds what was begun.
-        let changed = change(&mut record);
-        record.save(&self.place)?;
-        changed?;
-        names::write_all(&self.place, &record)
-    }
-
-    pub(super) fn shares(&self) -> MutexGuard<'_, Vec<(PathBuf, PathBuf)>> {
-        lock(&self.shares)
-    }
-}
-
-/// Checks what the lab needs, makes its folder and takes the lock.
-fn prepare(place: &Place) -> Result<Flock<File>> {
-    ensure!(
-        nix::unistd::geteuid().is_root(),
-        "the lab boots real hosts and needs root: run as root (tests/run does all)"
-    );
-    let path = env::var_os("PATH").unwrap_or_default();
-    let found = |tool: &&&str| env::split_paths(&path).any(|dir| dir.join(tool).exists());
-    let missing: Vec<_> = TOOLS.iter().filter(|tool| !found(tool)).copied().collect();
-    ensure!(
-        missing.is_empty(),
-        "the lab needs {}: tests/run installs them",
-        missing.join(", ")
-    );
-    // Closed to others: hosts hold keys.
-    let mut dir = DirBuilder::new();
-    dir.recursive(true).mode(0o700).create(place.dir())?;
-    let path = place.lock_file();
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)?;
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(lock) => Ok(lock),
-        Err((file, _)) => {
-            eprintln!("lab: waiting for another user of {}", place.dir().display());
-            Flock::lock(file, FlockArg::LockExclusive)
-                .map_err(|(_, error)| error)
-                .with_context(|| format!("cannot lock {}", path.display()))
-        }
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
