@@ -5,6 +5,8 @@
 //! - [`engine`]: the reconcile loop; [`spec`]: the cluster file; [`cli`]: the command line.
 //! - [`serve`]: the daemon, put together; [`init`]: what `quorate init` does to a machine.
 
+pub mod artifacts;
 pub mod clock;
 pub mod engine;
+pub mod sessions;
 pub mod store;
