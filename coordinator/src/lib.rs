@@ -9,4 +9,5 @@ pub mod artifacts;
 pub mod clock;
 pub mod engine;
 pub mod sessions;
+pub mod spec;
 pub mod store;

@@ -1,0 +1,42 @@
+//! What the engine needs of the agents' sessions. A trait, so that a simulation can stand in for the network.
+
+use quorate_proto::v1::{CoordinatorMessage, NodeReport, OrderDone, OrderProgress, Problem};
+use std::sync::Arc;
+
+#[derive(Clone, Debug, Default)]
+pub struct AgentState {
+    pub node_id: String,
+    pub name: String,
+    pub connected: bool,
+    /// When anything was last heard of it, and when the report came; Unix milliseconds.
+    pub heard_ms: u64,
+    pub reported_ms: u64,
+    pub report: Option<Arc<NodeReport>>,
+    pub clock_offset_ms: i64,
+    pub revoked: bool,
+    /// Differs from session to session of one node.
+    pub session: u64,
+}
+
+impl AgentState {
+    pub fn session_key(&self) -> String {
+        format!("{}/{}", self.node_id, self.session)
+    }
+}
+
+pub trait Agents: Send + Sync + 'static {
+    /// Every enrolled node.
+    fn all(&self) -> Vec<AgentState>;
+    fn get(&self, name: &str) -> Option<AgentState>;
+    /// Never waits; an agent that is away or whose queue is full is an error, and the message is sent again later.
+    fn send(&self, name: &str, message: CoordinatorMessage) -> Result<(), Problem>;
+}
+
+#[derive(Debug)]
+pub enum AgentEvent {
+    Connected(String),
+    Disconnected(String),
+    Reported(String),
+    Progress(String, OrderProgress),
+    Done(String, OrderDone),
+}

@@ -1,0 +1,288 @@
+//! The reconcile loop of one cluster: observe, decide, write, send. The only writer of the cluster's slot and orders.
+
+use super::carry::Carrier;
+use super::observe::{self, Sources};
+use super::records::*;
+use super::shared::Shared;
+use super::tracker::Tracker;
+use super::wants;
+use quorate_planner::facts::{Facts, Running, Trouble};
+use quorate_planner::intent::NodeName;
+use quorate_planner::round::{self, Outcome, Round};
+use quorate_planner::step::{Membership, SideStep};
+use quorate_planner::time::Time;
+use quorate_proto::limits::{REPORT_AT_REST_MS, REPORT_AT_WORK_MS};
+use quorate_proto::v1::{OrderDone, OrderProgress, Problem};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Events that wait for one loop; a sender of results waits beyond it.
+const INBOX: usize = 1_024;
+/// A round that changed something is followed by another at once, at most this often before events are read again.
+const ROUNDS_AT_ONCE: usize = 8;
+
+#[derive(Debug)]
+pub enum LoopEvent {
+    Wake,
+    Connected(String),
+    Progress(String, OrderProgress),
+    Done(String, OrderDone),
+    /// The material for a step came, or did not.
+    Exported(SideStep, Result<OrderDone, Problem>),
+}
+
+pub struct ClusterLoop {
+    pub(super) shared: Arc<Shared>,
+    pub(super) cluster: String,
+    pub(super) tracker: Tracker,
+    pub(super) troubles: Vec<Trouble>,
+    /// Steps whose material is being fetched.
+    pub(super) setting_up: Vec<Running>,
+    pub(super) inbox: mpsc::Sender<LoopEvent>,
+    pub(super) told: BTreeMap<String, (String, String)>,
+    paced: BTreeMap<String, (String, u32)>,
+}
+
+/// Starts the loop of a cluster unless it runs.
+pub fn start(shared: &Arc<Shared>, cluster: &str) {
+    if shared.has_loop(cluster) {
+        return shared.wake(cluster);
+    }
+    let (inbox, events) = mpsc::channel(INBOX);
+    shared.register(cluster, inbox.clone());
+    let state = ClusterLoop {
+        shared: Arc::clone(shared),
+        cluster: cluster.to_owned(),
+        tracker: Tracker::default(),
+        troubles: Vec::new(),
+        setting_up: Vec::new(),
+        inbox,
+        told: BTreeMap::new(),
+        paced: BTreeMap::new(),
+    };
+    tokio::spawn(state.run(events));
+}
+
+/// What one round looks at.
+pub(super) struct View {
+    pub record: ClusterRecord,
+    pub operation: Option<OperationRecord>,
+    pub slot: Option<SlotRecord>,
+    pub pending: Vec<OrderRecord>,
+    pub facts: Facts,
+    pub now: Time,
+}
+
+impl ClusterLoop {
+    async fn run(mut self, mut events: mpsc::Receiver<LoopEvent>) {
+        self.resume();
+        loop {
+            if let Err(problem) = self.rounds().await {
+                tracing::error!(cluster = %self.cluster, "round failed: {problem}");
+            }
+            let pause = if self.at_work() {
+                REPORT_AT_WORK_MS
+            } else {
+                REPORT_AT_REST_MS
+            };
+            let pause = Duration::from_millis(pause.into());
+            match tokio::time::timeout(pause, events.recv()).await {
+                Ok(None) => return,
+                Ok(Some(event)) => self.take(event).await,
+                Err(_) => {}
+            }
+            while let Ok(event) = events.try_recv() {
+                self.take(event).await;
+            }
+        }
+    }
+
+    /// After a restart: what the operation under way has suffered so far.
+    fn resume(&mut self) {
+        let record = self.shared.cluster(&self.cluster).ok().flatten();
+        let operation = record
+            .and_then(|r| r.operation)
+            .and_then(|id| self.shared.operation(&id).ok().flatten());
+        self.troubles = operation.map(|o| o.troubles).unwrap_or_default();
+    }
+
+    fn at_work(&self) -> bool {
+        let record = self.shared.cluster(&self.cluster).ok().flatten();
+        let slot = self.shared.slot(&self.cluster).ok().flatten();
+        slot.is_some() || record.is_some_and(|record| record.operation.is_some())
+    }
+
+    async fn take(&mut self, event: LoopEvent) {
+        let outcome = match event {
+            LoopEvent::Wake => Ok(()),
+            LoopEvent::Connected(node) => self.redeliver(&node),
+            LoopEvent::Progress(node, progress) => self.tell_progress(&node, progress),
+            LoopEvent::Done(node, done) => self.finish(&node, done).await,
+            LoopEvent::Exported(step, result) => self.exported(step, result).await,
+        };
+        if let Err(problem) = outcome {
+            tracing::error!(cluster = %self.cluster, "event failed: {problem}");
+        }
+    }
+
+    async fn rounds(&mut self) -> Result<(), Problem> {
+        for _ in 0..ROUNDS_AT_ONCE {
+            let Some(mut view) = self.look()? else {
+                return Ok(());
+            };
+            self.set_pace(&view);
+            self.give_up_lost(&mut view).await?;
+            let intent = wants::intent(&view.record.spec);
+            let round = round::next(&view.facts, &intent, view.now);
+            if !self.act(&view, round).await? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn look(&mut self) -> Result<Option<View>, Problem> {
+        let Some(record) = self.shared.cluster(&self.cluster)? else {
+            return Ok(None);
+        };
+        let operation = match &record.operation {
+            Some(id) => self.shared.operation(id)?,
+            None => None,
+        };
+        let slot = self.shared.slot(&self.cluster)?;
+        let pending = self.shared.pending(&self.cluster)?;
+        let at_work = operation.is_some() || slot.is_some();
+        let now = Time(super::now_ms());
+        let intent = wants::intent(&record.spec);
+        let agents = self.shared.agents_of(&record);
+        let findings = self.shared.findings(&self.cluster)?;
+        let sources = Sources {
+            record: &record,
+            intent: &intent,
+            agents: &agents,
+            change: slot.as_ref().map(|slot| slot.change.clone()),
+            troubles: &self.troubles,
+            pending: &pending,
+            setting_up: &self.setting_up,
+            findings: &findings,
+            fresh_ms: if at_work {
+                observe::FRESH_AT_WORK_MS
+            } else {
+                observe::FRESH_AT_REST_MS
+            },
+            now,
+        };
+        let facts = observe::facts(&sources, &mut self.tracker);
+        Ok(Some(View {
+            record,
+            operation,
+            slot,
+            pending,
+            facts,
+            now,
+        }))
+    }
+
+    /// Returns whether something changed that the next round should see at once.
+    async fn act(&mut self, view: &View, round: Round) -> Result<bool, Problem> {
+        self.tell_round(view, &round);
+        let mut again = false;
+        let mut carrier = Carrier { state: self, view };
+        if allowed_membership(view, &round.membership) {
+            again |= carrier.membership(&round.membership).await?;
+        }
+        for step in &round.side {
+            if view.operation.is_some() || allowed_at_rest(step) {
+                again |= carrier.side(step).await?;
+            }
+        }
+        if view.operation.is_some() && !again {
+            self.maybe_end(view, &round.outcome).await?;
+        }
+        Ok(again)
+    }
+
+    /// Nodes report quickly while work is under way, and rarely at rest. Said once a session and pace.
+    fn set_pace(&mut self, view: &View) {
+        let at_work = view.operation.is_some() || view.slot.is_some();
+        let pace = if at_work {
+            REPORT_AT_WORK_MS
+        } else {
+            REPORT_AT_REST_MS
+        };
+        for (name, agent) in self.shared.agents_of(&view.record) {
+            let session = (agent.session_key(), pace);
+            if agent.connected && self.paced.get(&name) != Some(&session) {
+                self.shared.pace(&name, pace);
+                self.paced.insert(name, session);
+            }
+        }
+    }
+
+    async fn maybe_end(&mut self, view: &View, outcome: &Outcome) -> Result<(), Problem> {
+        match outcome {
+            Outcome::Working => Ok(()),
+            Outcome::Settled => self.end_operation(view, OperationState::Done, None).await,
+            Outcome::Stuck(nodes) => {
+                let problem = stuck(view, nodes);
+                self.end_operation(view, OperationState::Failed, Some(problem))
+                    .await
+            }
+        }
+    }
+}
+
+/// Without an operation a change under way is brought to its end, and dead learners are removed; nothing new begins.
+fn allowed_membership(view: &View, membership: &Membership) -> bool {
+    use quorate_planner::facts::ChangeKind;
+    match membership {
+        Membership::Begin(change, _) => {
+            view.operation.is_some() || change.kind == ChangeKind::DropGhost
+        }
+        Membership::Continue(_) | Membership::Complete(_) | Membership::Abandon(_) => true,
+        Membership::Settled | Membership::Underway(..) | Membership::Wait(_) => true,
+    }
+}
+
+/// Load balancers follow their members, and abandoned nodes are cleaned, at any time.
+fn allowed_at_rest(step: &SideStep) -> bool {
+    match step {
+        SideStep::ConfigureBalancer { .. } | SideStep::Reset { .. } => true,
+        SideStep::Preflight { .. }
+        | SideStep::Install { .. }
+        | SideStep::CreateAuthority { .. }
+        | SideStep::Prepare { .. }
+        | SideStep::Finish { .. }
+        | SideStep::JoinWorker { .. }
+        | SideStep::ApplyManifests { .. }
+        | SideStep::ConfigureNode { .. }
+        | SideStep::DeleteNode { .. } => false,
+    }
+}
+
+fn stuck(view: &View, nodes: &[NodeName]) -> Problem {
+    let each: Vec<String> = nodes
+        .iter()
+        .map(|node| {
+            let known = view.facts.node(node);
+            let why = match view.facts.failed(node) {
+                Some(trouble) => trouble.last_error.clone(),
+                None => known.preflight_fatal.join("; "),
+            };
+            format!("{node}: {why}")
+        })
+        .collect();
+    Problem::new(
+        "operation-failed",
+        format!("{} of the nodes failed", nodes.len()),
+    )
+    .at(nodes
+        .iter()
+        .map(|n| n.0.clone())
+        .collect::<Vec<_>>()
+        .join(", "))
+    .because(each.join("\n         "))
+    .next("correct what is named, then apply the same file again; finished steps are not repeated")
+}

@@ -1,0 +1,145 @@
+//! The engine as the operator service sees it.
+
+use super::agents::{AgentEvent, Agents};
+use super::api::{EngineApi, EventStream};
+use super::cluster;
+use super::records::OperationRecord;
+use super::router;
+use super::shared::{ArtifactChoice, Shared, stored};
+use super::telling;
+use crate::store::{Kind, Prefix, Store};
+use quorate_proto::v1::*;
+use std::sync::Arc;
+use tokio::sync::{broadcast, mpsc};
+
+pub struct Engine {
+    pub(super) shared: Arc<Shared>,
+}
+
+impl Engine {
+    /// Starts the loops of all clusters on record and the router of events.
+    pub fn start(
+        store: Arc<Store>,
+        agents: Arc<dyn Agents>,
+        artifacts: Arc<dyn ArtifactChoice>,
+        epoch: u64,
+        version: &str,
+        events: mpsc::Receiver<AgentEvent>,
+    ) -> Result<Arc<Self>, Problem> {
+        let shared = Arc::new(Shared::new(store, agents, artifacts, epoch, version));
+        for record in shared.clusters()? {
+            cluster::start(&shared, &record.name);
+        }
+        tokio::spawn(router::run(Arc::clone(&shared), events));
+        Ok(Arc::new(Engine { shared }))
+    }
+}
+
+#[tonic::async_trait]
+impl EngineApi for Engine {
+    async fn plan(&self, _caller: &str, request: PlanRequest) -> Result<PlanResponse, Problem> {
+        super::plan::plan(&self.shared, &request)
+    }
+
+    async fn apply(&self, caller: &str, request: ApplyRequest) -> Result<ApplyResponse, Problem> {
+        super::apply::apply(&self.shared, caller, request).await
+    }
+
+    async fn list_operations(
+        &self,
+        _caller: &str,
+        _request: ListOperationsRequest,
+    ) -> Result<ListOperationsResponse, Problem> {
+        let found = self
+            .shared
+            .store
+            .scan::<OperationRecord>(&Prefix::all(Kind::Operation))
+            .map_err(stored)?;
+        let operations = found
+            .iter()
+            .rev()
+            .map(|(_, operation)| telling::info(operation))
+            .collect();
+        Ok(ListOperationsResponse { operations })
+    }
+
+    async fn watch_operation(
+        &self,
+        _caller: &str,
+        request: WatchOperationRequest,
+    ) -> Result<EventStream, Problem> {
+        // Subscribed before the record is read, so that an end in between is not missed.
+        let events = self.shared.watch(&request.id);
+        let operation = self
+            .shared
+            .operation(&request.id)?
+            .ok_or_else(|| unknown_operation(&request.id))?;
+        let first = OperationEvent {
+            operation: Some(telling::info(&operation)),
+            ..OperationEvent::default()
+        };
+        if operation.finished_ms != 0 {
+            self.shared.end_watch(&request.id);
+            return Ok(Box::pin(tokio_stream::iter([Ok(first)])));
+        }
+        let (sender, receiver) = mpsc::channel(16);
+        tokio::spawn(forward(first, events, sender));
+        Ok(Box::pin(tokio_stream::wrappers::ReceiverStream::new(
+            receiver,
+        )))
+    }
+
+    async fn status(
+        &self,
+        _caller: &str,
+        request: StatusRequest,
+    ) -> Result<StatusResponse, Problem> {
+        super::status::status(&self.shared, &request.cluster)
+    }
+
+    async fn check(&self, _caller: &str, request: CheckRequest) -> Result<CheckResponse, Problem> {
+        super::check::check(&self.shared, &request.cluster).await
+    }
+
+    async fn sign_user(
+        &self,
+        caller: &str,
+        request: SignUserRequest,
+    ) -> Result<SignUserResponse, Problem> {
+        super::check::sign_user(&self.shared, caller, request).await
+    }
+}
+
+async fn forward(
+    first: OperationEvent,
+    mut events: broadcast::Receiver<OperationEvent>,
+    sender: mpsc::Sender<Result<OperationEvent, Problem>>,
+) {
+    let mut next = Some(first);
+    loop {
+        if let Some(event) = next.take()
+            && sender.send(Ok(event)).await.is_err()
+        {
+            return;
+        }
+        next = match events.recv().await {
+            Ok(event) => Some(event),
+            // What was skipped were lines and older states.
+            Err(broadcast::error::RecvError::Lagged(_)) => None,
+            Err(broadcast::error::RecvError::Closed) => return,
+        };
+    }
+}
+
+fn unknown_operation(id: &str) -> Problem {
+    Problem::new(
+        "not-found-operation",
+        format!("there is no operation {id:?}"),
+    )
+    .next("quorate operation list")
+}
+
+pub(super) fn unknown_cluster(name: &str) -> Problem {
+    Problem::new("not-found-cluster", format!("there is no cluster {name:?}"))
+        .next("quorate status lists them; quorate apply -f FILE forms one")
+}

@@ -1,0 +1,216 @@
+//! From agents' reports and durable records to the planner's facts. The only place where wire types meet planner types inwards.
+
+use super::agents::AgentState;
+use super::records::{ClusterRecord, FindingsRecord, OrderRecord};
+use super::tracker::Tracker;
+use quorate_planner::facts::*;
+use quorate_planner::intent::{Digest, Intent, NodeName};
+use quorate_planner::time::Time;
+use quorate_proto::v1::{EtcdView, NodeReport};
+use std::collections::BTreeMap;
+
+/// While work is under way agents report twice a second: silence of six seconds means that something is wrong.
+pub const FRESH_AT_WORK_MS: u64 = 6_000;
+/// At rest reports come every 15 s: three of them may be missed.
+pub const FRESH_AT_REST_MS: u64 = 45_000;
+
+/// All that facts are made of.
+pub struct Sources<'a> {
+    pub record: &'a ClusterRecord,
+    pub intent: &'a Intent,
+    pub agents: &'a BTreeMap<String, AgentState>,
+    pub change: Option<Change>,
+    pub troubles: &'a [Trouble],
+    pub pending: &'a [OrderRecord],
+    /// Steps that are being set up and have no order of their own yet.
+    pub setting_up: &'a [Running],
+    pub findings: &'a BTreeMap<String, FindingsRecord>,
+    pub fresh_ms: u64,
+    pub now: Time,
+}
+
+pub fn facts(sources: &Sources<'_>, tracker: &mut Tracker) -> Facts {
+    let mut nodes = BTreeMap::new();
+    let mut views: Vec<(&str, &EtcdView)> = Vec::new();
+    for node in &sources.intent.nodes {
+        let agent = sources.agents.get(&node.name.0);
+        if let Some(report) = agent.and_then(|agent| fresh_report(sources, agent)) {
+            if let Some(view) = &report.etcd {
+                views.push((&node.name.0, view));
+            }
+        }
+        nodes.insert(node.name.clone(), node_facts(sources, &node.name, agent));
+    }
+    let list = tracker.observe(member_list(&views), sources.now);
+    Facts {
+        nodes,
+        etcd: EtcdFacts {
+            list,
+            stable_since: tracker.stable_since(),
+        },
+        founder: sources.record.founder.clone().map(NodeName),
+        change: sources.change.clone(),
+        dirty: sources.record.dirty.iter().cloned().map(NodeName).collect(),
+        running: running(sources),
+        troubles: sources.troubles.to_vec(),
+    }
+}
+
+fn running(sources: &Sources<'_>) -> Vec<Running> {
+    let orders = sources.pending.iter().map(|pending| Running {
+        on: NodeName(pending.on.clone()),
+        kind: pending.step,
+        subject: NodeName(pending.subject.clone()),
+    });
+    orders.chain(sources.setting_up.iter().cloned()).collect()
+}
+
+fn is_fresh(sources: &Sources<'_>, at_ms: u64) -> bool {
+    sources.now.0.saturating_sub(at_ms) <= sources.fresh_ms
+}
+
+fn fresh_report<'a>(sources: &Sources<'_>, agent: &'a AgentState) -> Option<&'a NodeReport> {
+    let fresh = agent.connected && is_fresh(sources, agent.reported_ms);
+    agent.report.as_deref().filter(|_| fresh)
+}
+
+fn node_facts(sources: &Sources<'_>, name: &NodeName, agent: Option<&AgentState>) -> NodeFacts {
+    let Some(agent) = agent.filter(|agent| !agent.revoked) else {
+        return NodeFacts::default();
+    };
+    let mut facts = NodeFacts {
+        enrolled: true,
+        connected: agent.connected && is_fresh(sources, agent.heard_ms),
+        heard: Time(agent.heard_ms),
+        preflight_fatal: preflight_fatal(sources, name),
+        ..NodeFacts::default()
+    };
+    let Some(report) = fresh_report(sources, agent) else {
+        return facts;
+    };
+    let marks = marks(sources, report);
+    facts.etcd_running = Observed::Known(report.etcd.as_ref().is_some_and(|view| view.running));
+    if let Some(kube) = &report.kube {
+        facts.api_ready = Observed::Known(kube.api_ready);
+    } else {
+        facts.api_ready = Observed::Known(false);
+    }
+    facts.balancer = Observed::Known(balancer(sources, name, report));
+    facts.marks = Observed::Known(marks);
+    facts
+}
+
+fn preflight_fatal(sources: &Sources<'_>, name: &NodeName) -> Vec<String> {
+    let wanted = sources
+        .intent
+        .node(name)
+        .map(|node| node.wants.preflight.0.clone());
+    match sources.findings.get(&name.0) {
+        Some(record) if Some(&record.digest) == wanted.as_ref() => record.fatal(),
+        Some(_) | None => Vec::new(),
+    }
+}
+
+fn marks(sources: &Sources<'_>, report: &NodeReport) -> Marks {
+    let wire = report.marks.clone().unwrap_or_default();
+    let ours = !wire.cluster_id.is_empty() && wire.cluster_id == sources.record.id;
+    let set = |mark: &str| ours && !mark.is_empty();
+    Marks {
+        preflight: Digest(wire.preflight.clone()),
+        install: Digest(wire.install.clone()),
+        authority: set(&wire.authority),
+        founded: set(&wire.init),
+        prepared: set(&wire.prepared),
+        finished: set(&wire.finished),
+        worker: set(&wire.worker),
+        manifests: Digest(if ours {
+            wire.manifests.clone()
+        } else {
+            String::new()
+        }),
+        configured: if ours {
+            wire.configured_nodes
+                .into_iter()
+                .map(|(k, v)| (NodeName(k), Digest(v)))
+                .collect()
+        } else {
+            BTreeMap::new()
+        },
+    }
+}
+
+fn balancer(sources: &Sources<'_>, name: &NodeName, report: &NodeReport) -> BalancerFacts {
+    let Some(view) = &report.load_balancer else {
+        return BalancerFacts::default();
+    };
+    let of_api = || {
+        view.backends
+            .iter()
+            .filter(|b| b.frontend == super::lower::API_FRONTEND)
+    };
+    let members = of_api().map(|b| NodeName(b.name.clone())).collect();
+    let up = of_api()
+        .filter(|b| b.up)
+        .map(|b| NodeName(b.name.clone()))
+        .collect();
+    let wanted = super::lower::balancer_action(&sources.record.spec, &name.0, &members).digest;
+    BalancerFacts {
+        running: view.running,
+        current: view.digest == wanted,
+        members,
+        up,
+    }
+}
+
+/// The list is a function of etcd's log: of the linearizable ones the view with the highest applied index is the newest.
+fn member_list(views: &[(&str, &EtcdView)]) -> MemberList {
+    let linearizable: Vec<&EtcdView> = views
+        .iter()
+        .map(|(_, view)| *view)
+        .filter(|view| view.linearizable && !view.members.is_empty())
+        .collect();
+    let Some(newest) = linearizable.iter().max_by_key(|view| view.applied_index) else {
+        return MemberList::Unknown;
+    };
+    if let Some((node, other)) = views
+        .iter()
+        .find(|(_, v)| v.running && v.cluster_id != 0 && v.cluster_id != newest.cluster_id)
+    {
+        return MemberList::Conflict(format!(
+            "{node} belongs to the etcd cluster {:x}, the others to {:x}",
+            other.cluster_id, newest.cluster_id
+        ));
+    }
+    let members = newest.members.iter().map(|member| Member {
+        id: member.id,
+        name: (!member.name.is_empty()).then(|| member.name.clone()),
+        peer_url: member.peer_urls.first().cloned().unwrap_or_default(),
+        learner: member.learner,
+        seen_since: Time(0),
+        health: health(views, member.id),
+    });
+    MemberList::Known(members.collect())
+}
+
+fn health(views: &[(&str, &EtcdView)], id: u64) -> Observed<MemberHealth> {
+    let view = views
+        .iter()
+        .map(|(_, view)| *view)
+        .find(|v| v.running && v.member_id == id);
+    match view {
+        Some(view) if view.alarms_known => Observed::Known(MemberHealth {
+            serving: view.linearizable,
+            leader: view.leader,
+            term: view.term,
+            applied: view.applied_index,
+            db_size: view.db_size,
+            alarms: view
+                .alarms
+                .iter()
+                .filter(|a| a.member_id == id)
+                .map(|a| a.kind.clone())
+                .collect(),
+        }),
+        Some(_) | None => Observed::Unknown,
+    }
+}

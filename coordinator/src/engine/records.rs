@@ -1,0 +1,99 @@
+//! What the engine keeps durably. Everything else is observed anew after a restart.
+
+use crate::spec::Spec;
+use quorate_planner::facts::{Change, Trouble};
+use quorate_planner::step::StepKind;
+use quorate_proto::v1::{Finding, Order, Problem};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ClusterRecord {
+    pub id: String,
+    pub name: String,
+    /// Grows with each change of the wish; orders carry it as their generation.
+    pub revision: u64,
+    pub spec: Spec,
+    /// The only node that may ever form this cluster.
+    pub founder: Option<String>,
+    /// Nodes whose join was given up: to be reset before they are used again.
+    pub dirty: BTreeSet<String>,
+    /// The operation under way.
+    pub operation: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OperationState {
+    Running,
+    Done,
+    Failed,
+    /// A later apply of the same cluster took over.
+    Superseded,
+}
+
+impl OperationState {
+    pub fn word(self) -> &'static str {
+        match self {
+            OperationState::Running => "running",
+            OperationState::Done => "done",
+            OperationState::Failed => "failed",
+            OperationState::Superseded => "superseded",
+        }
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OperationRecord {
+    pub id: String,
+    pub cluster: String,
+    pub kind: String,
+    pub state: OperationState,
+    pub ordered_by: String,
+    pub started_ms: u64,
+    pub finished_ms: u64,
+    pub problem: Option<Problem>,
+    pub troubles: Vec<Trouble>,
+    pub rejected_calls: u32,
+    pub membership_held_ms: u64,
+}
+
+/// An order that was sent and has no result yet. Written before it is sent, deleted with its result.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OrderRecord {
+    pub order: Order,
+    pub step: StepKind,
+    pub on: String,
+    pub subject: String,
+    pub sent_ms: u64,
+}
+
+/// The one membership change of a cluster.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SlotRecord {
+    pub change: Change,
+}
+
+/// What a node's last preflight found, for the wish with this digest.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FindingsRecord {
+    pub digest: String,
+    pub findings: Vec<Finding>,
+}
+
+impl FindingsRecord {
+    pub fn fatal(&self) -> Vec<String> {
+        self.findings
+            .iter()
+            .filter(|f| f.severity() == quorate_proto::v1::Severity::Fatal)
+            .map(|f| {
+                let what = f
+                    .problem
+                    .as_ref()
+                    .map(|p| p.what.clone())
+                    .unwrap_or_default();
+                format!("{}: {what}", f.name)
+            })
+            .collect()
+    }
+}

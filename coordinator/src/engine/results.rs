@@ -1,0 +1,342 @@
+//! What becomes of results: troubles and pauses, findings, the end of operations.
+
+use super::carry::Carrier;
+use super::cluster::{ClusterLoop, View};
+use super::records::*;
+use super::wants;
+use crate::store::{Key, Transaction};
+use quorate_planner::facts::{MAX_ATTEMPTS, Trouble};
+use quorate_planner::intent::NodeName;
+use quorate_planner::membership::JOINER_SILENT_MS;
+use quorate_planner::step::{SideStep, StepKind};
+use quorate_planner::time::Time;
+use quorate_proto::v1::{OrderDone, OrderResult, OrderStatus, Problem};
+
+/// Pauses before the second and the third try: most hiccups pass in seconds.
+const PAUSE_MS: [u64; MAX_ATTEMPTS as usize] = [2_000, 10_000, 10_000];
+/// An agent ends an order at its deadline itself; if nothing comes this long after that, the order counts as lost.
+const LOST_AFTER_DEADLINE_MS: u64 = 60_000;
+/// What a promotion answers while the learner is not ready: asked again as long as the joiner lives.
+const NOT_YET: [&str; 3] = ["learner-not-ready", "learner-not-started", "order-timeout"];
+
+impl ClusterLoop {
+    pub(super) async fn finish(&mut self, node: &str, done: OrderDone) -> Result<(), Problem> {
+        let Some(result) = done.result else {
+            return Ok(());
+        };
+        let Some(view) = self.look()? else {
+            return Ok(());
+        };
+        let pending = view
+            .pending
+            .iter()
+            .find(|p| p.order.id == result.id && p.on == node)
+            .cloned();
+        if let Some(pending) = pending {
+            self.settle(&view, &pending, &result).await?;
+        }
+        // Also for an order that was given up meanwhile: the agent need not keep its result.
+        self.shared.acknowledge(node, &result.id);
+        Ok(())
+    }
+
+    async fn settle(
+        &mut self,
+        view: &View,
+        pending: &OrderRecord,
+        result: &OrderResult,
+    ) -> Result<(), Problem> {
+        let mut transaction = Transaction::new().delete(Key::order(&self.cluster, &result.id));
+        let mut record = view.record.clone();
+        let succeeded = result.status() == OrderStatus::Succeeded;
+        if succeeded {
+            self.troubles
+                .retain(|t| !(t.kind == pending.step && t.subject.0 == pending.subject));
+            transaction = self.succeeded(view, pending, result, &mut record, transaction);
+        } else {
+            self.failed(view, pending, result);
+        }
+        transaction = transaction.put(Key::cluster(&record.name), &record);
+        if let Some(operation) = &view.operation {
+            let mut operation = operation.clone();
+            operation.troubles = self.troubles.clone();
+            operation.rejected_calls += result.rejected_calls;
+            transaction = transaction.put(Key::operation(&operation.id), &operation);
+        }
+        self.commit(transaction).await
+    }
+
+    fn succeeded(
+        &mut self,
+        view: &View,
+        pending: &OrderRecord,
+        result: &OrderResult,
+        record: &mut ClusterRecord,
+        mut transaction: Transaction,
+    ) -> Transaction {
+        match pending.step {
+            StepKind::Preflight => {
+                let intent = wants::intent(&record.spec);
+                let digest = intent
+                    .node(&NodeName(pending.subject.clone()))
+                    .map(|n| n.wants.preflight.0.clone());
+                let findings = FindingsRecord {
+                    digest: digest.unwrap_or_default(),
+                    findings: result.findings.clone(),
+                };
+                transaction =
+                    transaction.put(Key::finding(&self.cluster, &pending.subject), &findings);
+            }
+            StepKind::StartMember => {
+                if let Some(slot) = view
+                    .slot
+                    .clone()
+                    .filter(|s| s.change.node.0 == pending.subject)
+                {
+                    let mut slot = slot;
+                    slot.change.started = true;
+                    transaction = transaction.put(Key::slot(&self.cluster), &slot);
+                }
+            }
+            StepKind::Reset => {
+                record.dirty.remove(&pending.subject);
+            }
+            StepKind::Install
+            | StepKind::ConfigureBalancer
+            | StepKind::CreateAuthority
+            | StepKind::Prepare
+            | StepKind::Finish
+            | StepKind::JoinWorker
+            | StepKind::ApplyManifests
+            | StepKind::ConfigureNode
+            | StepKind::DeleteNode
+            | StepKind::Found
+            | StepKind::AddMember
+            | StepKind::PromoteMember
+            | StepKind::RemoveMember => {}
+        }
+        let seconds = result.duration_ms as f64 / 1000.0;
+        self.say(
+            view,
+            &pending.subject,
+            &format!(
+                "{} took {seconds:.1} s",
+                quorate_planner::progress::describe(pending.step)
+            ),
+        );
+        transaction
+    }
+
+    fn failed(&mut self, view: &View, pending: &OrderRecord, result: &OrderResult) {
+        let problem = result
+            .problem
+            .clone()
+            .unwrap_or_else(|| Problem::new("order-failed", "the order failed"));
+        if pending.step == StepKind::PromoteMember && NOT_YET.contains(&problem.code.as_str()) {
+            return;
+        }
+        self.say(
+            view,
+            &pending.subject,
+            &format!(
+                "{}: {problem}",
+                quorate_planner::progress::describe(pending.step)
+            ),
+        );
+        for line in &result.log_tail {
+            self.say(view, &pending.subject, &format!("  | {line}"));
+        }
+        self.trouble(
+            pending.step,
+            &NodeName(pending.subject.clone()),
+            problem.to_string(),
+            view.now,
+        );
+    }
+
+    pub(super) fn trouble(&mut self, kind: StepKind, subject: &NodeName, error: String, now: Time) {
+        let attempts = match self
+            .troubles
+            .iter()
+            .position(|t| t.kind == kind && &t.subject == subject)
+        {
+            Some(at) => self.troubles.remove(at).attempts + 1,
+            None => 1,
+        };
+        let pause = PAUSE_MS[(attempts as usize - 1).min(PAUSE_MS.len() - 1)];
+        self.troubles.push(Trouble {
+            subject: subject.clone(),
+            kind,
+            attempts,
+            last_error: error,
+            retry_at: now.plus(pause),
+            permanent: false,
+        });
+    }
+
+    /// The join as a whole counts once, whichever of its orders failed how often.
+    pub(super) fn join_failed(&mut self, view: &View, node: &NodeName) {
+        let parts = [StepKind::StartMember, StepKind::PromoteMember];
+        let last = self
+            .troubles
+            .iter()
+            .rev()
+            .find(|t| &t.subject == node && parts.contains(&t.kind));
+        let error = last.map_or_else(
+            || "it fell silent while it joined".to_owned(),
+            |t| t.last_error.clone(),
+        );
+        self.troubles
+            .retain(|t| !(&t.subject == node && parts.contains(&t.kind)));
+        self.trouble(StepKind::AddMember, node, error, view.now);
+    }
+
+    /// Orders that will bring no result: their node is gone while the membership change has to go on, or they are long overdue.
+    pub(super) async fn give_up_lost(&mut self, view: &mut View) -> Result<(), Problem> {
+        let lost: Vec<OrderRecord> = view
+            .pending
+            .iter()
+            .filter(|p| is_lost(view, p))
+            .cloned()
+            .collect();
+        for pending in &lost {
+            self.commit(Transaction::new().delete(Key::order(&self.cluster, &pending.order.id)))
+                .await?;
+            let error = format!("{} gave no result", pending.on);
+            self.say(
+                view,
+                &pending.subject,
+                &format!(
+                    "{}: {error}",
+                    quorate_planner::progress::describe(pending.step)
+                ),
+            );
+            if pending.step != StepKind::PromoteMember {
+                self.trouble(
+                    pending.step,
+                    &NodeName(pending.subject.clone()),
+                    error,
+                    view.now,
+                );
+            }
+        }
+        if !lost.is_empty()
+            && let Some(newer) = self.look()?
+        {
+            *view = newer;
+        }
+        Ok(())
+    }
+
+    pub(super) fn redeliver(&mut self, node: &str) -> Result<(), Problem> {
+        for pending in self
+            .shared
+            .pending(&self.cluster)?
+            .iter()
+            .filter(|p| p.on == node)
+        {
+            self.send(node, &pending.order, Vec::new());
+        }
+        Ok(())
+    }
+
+    pub(super) async fn exported(
+        &mut self,
+        step: SideStep,
+        result: Result<OrderDone, Problem>,
+    ) -> Result<(), Problem> {
+        let (_, subject) = step.nodes();
+        self.setting_up
+            .retain(|run| !(run.kind == step.kind() && &run.subject == subject));
+        let Some(view) = self.look()? else {
+            return Ok(());
+        };
+        let sealed = result.and_then(|done| {
+            let OrderDone { result, sealed } = done;
+            let result = result.unwrap_or_default();
+            match result.status() {
+                OrderStatus::Succeeded => Ok(sealed),
+                OrderStatus::Unspecified
+                | OrderStatus::Failed
+                | OrderStatus::Refused
+                | OrderStatus::Interrupted => Err(result.problem.unwrap_or_default()),
+            }
+        });
+        match sealed {
+            Err(problem) => {
+                self.say(&view, &subject.0, &format!("no join material: {problem}"));
+                self.trouble(step.kind(), subject, problem.to_string(), view.now);
+                Ok(())
+            }
+            Ok(sealed) => {
+                let carrier = Carrier {
+                    state: self,
+                    view: &view,
+                };
+                let Some(action) = carrier.ground(|ground| ground.side(&step)) else {
+                    return Ok(());
+                };
+                let record = carrier.record(step.kind(), subject, subject, action);
+                self.write_and_send(&view, record, sealed, Transaction::new())
+                    .await
+            }
+        }
+    }
+
+    pub(super) async fn end_operation(
+        &mut self,
+        view: &View,
+        state: OperationState,
+        problem: Option<Problem>,
+    ) -> Result<(), Problem> {
+        let Some(operation) = &view.operation else {
+            return Ok(());
+        };
+        let mut operation = operation.clone();
+        operation.state = state;
+        operation.finished_ms = view.now.0;
+        operation.problem = problem;
+        operation.troubles = self.troubles.clone();
+        let mut record = view.record.clone();
+        record.operation = None;
+        let transaction = Transaction::new()
+            .put(Key::operation(&operation.id), &operation)
+            .put(Key::cluster(&record.name), &record)
+            .audit(
+                &operation.ordered_by,
+                "operation-end",
+                format!("{}: {}", operation.id, state.word()),
+            );
+        self.commit(transaction).await?;
+        self.tell_end(&operation);
+        self.troubles.clear();
+        Ok(())
+    }
+}
+
+fn is_lost(view: &View, pending: &OrderRecord) -> bool {
+    let overdue = u64::from(pending.order.timeout_seconds) * 1_000 + LOST_AFTER_DEADLINE_MS;
+    let age = view.now.0.saturating_sub(pending.sent_ms);
+    let node = view.facts.node(&NodeName(pending.on.clone()));
+    let silent = !node.connected && view.now.since(node.heard) >= JOINER_SILENT_MS;
+    match pending.step {
+        // Harmless when it runs late: a member that was removed is never let in again.
+        StepKind::StartMember => silent || age > overdue,
+        // Runs on a member for another node. It may still be carried out there until its own deadline.
+        StepKind::AddMember | StepKind::PromoteMember | StepKind::RemoveMember => {
+            (silent && age > u64::from(pending.order.timeout_seconds) * 1_000) || age > overdue
+        }
+        StepKind::Preflight
+        | StepKind::Install
+        | StepKind::ConfigureBalancer
+        | StepKind::CreateAuthority
+        | StepKind::Prepare
+        | StepKind::Finish
+        | StepKind::JoinWorker
+        | StepKind::ApplyManifests
+        | StepKind::ConfigureNode
+        | StepKind::DeleteNode
+        | StepKind::Reset
+        | StepKind::Found => node.connected && age > overdue,
+    }
+}

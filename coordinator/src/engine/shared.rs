@@ -1,0 +1,262 @@
+//! What the loops, the router and the calls of operators share.
+
+use super::agents::{AgentState, Agents};
+use super::cluster::LoopEvent;
+use super::records::{ClusterRecord, FindingsRecord, OperationRecord, OrderRecord, SlotRecord};
+use crate::store::{Key, Kind, Prefix, Store, StoreError};
+use quorate_proto::v1::{
+    ArtifactRef, CoordinatorMessage, Delivery, OperationEvent, Order, OrderDone, Problem,
+    coordinator_message,
+};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+/// Events that a watcher may be behind before it skips some; the next one carries the whole state again.
+const WATCH_QUEUE: usize = 1_024;
+
+/// Artifacts for a node: packages with what they depend on, binaries, images.
+pub trait ArtifactChoice: Send + Sync + 'static {
+    fn choose(&self, packages: &[&str], binaries: &[&str], images: bool) -> Vec<ArtifactRef>;
+}
+
+pub struct Shared {
+    pub store: Arc<Store>,
+    pub agents: Arc<dyn Agents>,
+    pub artifacts: Arc<dyn ArtifactChoice>,
+    pub epoch: u64,
+    pub version: String,
+    loops: Mutex<BTreeMap<String, mpsc::Sender<LoopEvent>>>,
+    watchers: Mutex<BTreeMap<String, broadcast::Sender<OperationEvent>>>,
+    asks: Mutex<BTreeMap<String, oneshot::Sender<OrderDone>>>,
+}
+
+impl Shared {
+    pub fn new(
+        store: Arc<Store>,
+        agents: Arc<dyn Agents>,
+        artifacts: Arc<dyn ArtifactChoice>,
+        epoch: u64,
+        version: &str,
+    ) -> Self {
+        Shared {
+            store,
+            agents,
+            artifacts,
+            epoch,
+            version: version.to_owned(),
+            loops: Mutex::default(),
+            watchers: Mutex::default(),
+            asks: Mutex::default(),
+        }
+    }
+
+    // ---- records
+
+    pub fn cluster(&self, name: &str) -> Result<Option<ClusterRecord>, Problem> {
+        self.store.read(&Key::cluster(name)).map_err(stored)
+    }
+
+    pub fn clusters(&self) -> Result<Vec<ClusterRecord>, Problem> {
+        let found = self
+            .store
+            .scan(&Prefix::all(Kind::Cluster))
+            .map_err(stored)?;
+        Ok(found.into_iter().map(|(_, record)| record).collect())
+    }
+
+    pub fn operation(&self, id: &str) -> Result<Option<OperationRecord>, Problem> {
+        self.store.read(&Key::operation(id)).map_err(stored)
+    }
+
+    pub fn slot(&self, cluster: &str) -> Result<Option<SlotRecord>, Problem> {
+        self.store.read(&Key::slot(cluster)).map_err(stored)
+    }
+
+    pub fn pending(&self, cluster: &str) -> Result<Vec<OrderRecord>, Problem> {
+        let found = self
+            .store
+            .scan(&Prefix::under(Kind::Order, &[cluster]))
+            .map_err(stored)?;
+        Ok(found.into_iter().map(|(_, record)| record).collect())
+    }
+
+    pub fn findings(&self, cluster: &str) -> Result<BTreeMap<String, FindingsRecord>, Problem> {
+        let found = self
+            .store
+            .scan(&Prefix::under(Kind::Finding, &[cluster]))
+            .map_err(stored)?;
+        Ok(found.into_iter().collect())
+    }
+
+    pub fn agents_of(&self, record: &ClusterRecord) -> BTreeMap<String, AgentState> {
+        record
+            .spec
+            .nodes
+            .iter()
+            .filter_map(|node| self.agents.get(&node.config.name))
+            .map(|agent| (agent.name.clone(), agent))
+            .collect()
+    }
+
+    // ---- loops
+
+    pub fn register(&self, cluster: &str, inbox: mpsc::Sender<LoopEvent>) {
+        lock(&self.loops).insert(cluster.to_owned(), inbox);
+    }
+
+    pub fn has_loop(&self, cluster: &str) -> bool {
+        lock(&self.loops).contains_key(cluster)
+    }
+
+    pub fn inbox(&self, cluster: &str) -> Option<mpsc::Sender<LoopEvent>> {
+        lock(&self.loops).get(cluster).cloned()
+    }
+
+    /// A wake-up may be dropped when the loop is behind: it looks at everything anyway.
+    pub fn wake(&self, cluster: &str) {
+        if let Some(inbox) = self.inbox(cluster) {
+            let _ = inbox.try_send(LoopEvent::Wake);
+        }
+    }
+
+    /// The cluster that this node is part of.
+    pub fn cluster_of(&self, node: &str) -> Option<String> {
+        let clusters = self.clusters().unwrap_or_default();
+        clusters
+            .into_iter()
+            .find(|c| c.spec.node(node).is_some())
+            .map(|c| c.name)
+    }
+
+    // ---- watchers
+
+    pub fn watch(&self, operation: &str) -> broadcast::Receiver<OperationEvent> {
+        let mut watchers = lock(&self.watchers);
+        watchers
+            .entry(operation.to_owned())
+            .or_insert_with(|| broadcast::channel(WATCH_QUEUE).0)
+            .subscribe()
+    }
+
+    pub fn publish(&self, operation: &str, event: OperationEvent) {
+        if let Some(watchers) = lock(&self.watchers).get(operation) {
+            let _ = watchers.send(event);
+        }
+    }
+
+    /// The operation has ended: watchers' streams end once they have read what is queued.
+    pub fn end_watch(&self, operation: &str) {
+        lock(&self.watchers).remove(operation);
+    }
+
+    // ---- orders
+
+    pub fn deliver(&self, node: &str, order: Order, sealed: Vec<u8>) -> Result<(), Problem> {
+        let delivery = Delivery {
+            order: Some(order),
+            sealed,
+        };
+        let message = coordinator_message::Message::Delivery(delivery);
+        self.agents.send(
+            node,
+            CoordinatorMessage {
+                message: Some(message),
+            },
+        )
+    }
+
+    pub fn acknowledge(&self, node: &str, id: &str) {
+        let message = coordinator_message::Message::Acknowledge(quorate_proto::v1::Acknowledge {
+            id: id.to_owned(),
+        });
+        // An agent that is away reports the result again when it is back.
+        let _ = self.agents.send(
+            node,
+            CoordinatorMessage {
+                message: Some(message),
+            },
+        );
+    }
+
+    pub fn pace(&self, node: &str, report_ms: u32) {
+        let message = coordinator_message::Message::Pace(quorate_proto::v1::Pace { report_ms });
+        let _ = self.agents.send(
+            node,
+            CoordinatorMessage {
+                message: Some(message),
+            },
+        );
+    }
+
+    /// Sends a short order and waits for its result, which nobody keeps. For reads and for secrets.
+    pub async fn ask(
+        &self,
+        node: &str,
+        order: Order,
+        patience: Duration,
+    ) -> Result<OrderDone, Problem> {
+        let id = order.id.clone();
+        let kind = order
+            .action
+            .as_ref()
+            .map_or("order", |action| action.kind());
+        let (answer, result) = oneshot::channel();
+        lock(&self.asks).insert(id.clone(), answer);
+        let sent = self.deliver(node, order, Vec::new());
+        let outcome = match sent {
+            Ok(()) => tokio::time::timeout(patience, result).await,
+            Err(problem) => {
+                lock(&self.asks).remove(&id);
+                return Err(problem.at(node));
+            }
+        };
+        lock(&self.asks).remove(&id);
+        match outcome {
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(_)) | Err(_) => Err(Problem::new(
+                "agent-no-answer",
+                format!(
+                    "{node} did not answer {kind} within {} s",
+                    patience.as_secs()
+                ),
+            )
+            .at(node)
+            .because("the agent was disconnected or is busy")
+            .next(format!("on {node}: journalctl -u quorate-agent"))),
+        }
+    }
+
+    /// Gives the result to whoever asked; hands it back if nobody did.
+    pub fn answer(&self, done: OrderDone) -> Option<OrderDone> {
+        let id = done
+            .result
+            .as_ref()
+            .map(|result| result.id.clone())
+            .unwrap_or_default();
+        match lock(&self.asks).remove(&id) {
+            Some(asker) => {
+                let _ = asker.send(done);
+                None
+            }
+            None => Some(done),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub fn stored(error: StoreError) -> Problem {
+    if error.is_conflict() {
+        return Problem::new(
+            "refused-conflict",
+            "somebody else changed the cluster at the same time",
+        )
+        .because(error.to_string())
+        .next("look at the new state (quorate status), then apply again");
+    }
+    Problem::new("store", error.to_string()).at("the coordinator's state")
+}

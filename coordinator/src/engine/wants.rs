@@ -1,0 +1,91 @@
+//! From the resolved file to the planner's intent: which marks each node is to show.
+
+use crate::spec::file::Mode;
+use crate::spec::{Spec, SpecNode};
+use quorate_planner::intent::{
+    Balancing, Digest, Distribution, Intent, NodeIntent, NodeName, Wants,
+};
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+pub fn intent(spec: &Spec) -> Intent {
+    let kubeadm = spec.is_kubeadm();
+    Intent {
+        distribution: if kubeadm {
+            Distribution::Kubeadm
+        } else {
+            Distribution::Etcd
+        },
+        balancing: match spec.mode {
+            Mode::None => Balancing::None,
+            Mode::External => Balancing::External,
+            Mode::Managed => Balancing::Managed,
+        },
+        nodes: spec
+            .nodes
+            .iter()
+            .map(|node| node_intent(spec, node))
+            .collect(),
+        manifests: (kubeadm && !spec.manifests.is_empty()).then(|| digest(&spec.manifests)),
+    }
+}
+
+fn node_intent(spec: &Spec, node: &SpecNode) -> NodeIntent {
+    let config = &node.config;
+    NodeIntent {
+        name: NodeName(config.name.clone()),
+        member: config.member,
+        worker: config.worker,
+        balancer: config.load_balancer,
+        peer_url: node.peer_url(),
+        zone: (!config.zone.is_empty()).then(|| config.zone.clone()),
+        wants: Wants {
+            preflight: digest(&(&spec.cluster, config)),
+            install: digest(&(
+                &spec.cluster.distribution,
+                &spec.cluster.version,
+                (config.member, config.worker, config.load_balancer),
+                packages(spec, node),
+                &spec.containerd,
+                &spec.apt,
+            )),
+            configure: configure_digest(spec, node),
+        },
+    }
+}
+
+/// Labels, taints and zone of a Kubernetes node; nothing to do where there are none.
+pub fn configure_digest(spec: &Spec, node: &SpecNode) -> Option<Digest> {
+    let config = &node.config;
+    let any = !config.labels.is_empty() || !config.taints.is_empty() || !config.zone.is_empty();
+    let kubernetes = spec.is_kubeadm() && (config.member || config.worker);
+    (kubernetes && any).then(|| digest(&(&config.labels, &config.taints, &config.zone)))
+}
+
+/// Debian packages that a node's roles need. kubeadm, kubelet and kubectl come as binaries or packages: see `lower`.
+pub fn packages(spec: &Spec, node: &SpecNode) -> Vec<&'static str> {
+    let mut packages = Vec::new();
+    if node.config.load_balancer {
+        packages.push("haproxy");
+    }
+    if spec.is_kubeadm() && (node.config.member || node.config.worker) {
+        packages.extend([
+            "containerd",
+            "containernetworking-plugins",
+            "conntrack",
+            "ethtool",
+            "iptables",
+            "socat",
+        ]);
+    }
+    if !spec.is_kubeadm() && node.config.member {
+        packages.extend(["etcd-server", "etcd-client"]);
+    }
+    packages
+}
+
+pub fn digest(value: &impl Serialize) -> Digest {
+    // Serializing our own types to memory cannot fail; if it did, an empty digest never equals a node's mark.
+    let bytes = serde_json::to_vec(value).unwrap_or_default();
+    Digest(hex::encode(&Sha256::digest(bytes)[..16]))
+}

@@ -1,0 +1,12 @@
+//! The cluster file: what the operator wants.
+//!
+//! - [`file`]: the YAML as written, with unknown fields refused; [`address`]: hosts and ports.
+//! - [`resolve`]: checks it as a whole and fills in defaults; every mistake is reported, not just the first.
+//! - [`compare`]: what a new file may change of the one in force.
+
+pub mod address;
+pub mod compare;
+pub mod file;
+pub mod resolve;
+
+pub use resolve::{Spec, SpecNode};
