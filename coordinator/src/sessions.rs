@@ -83,7 +83,7 @@ impl Sessions {
             outbox,
             ended: session.ended.clone(),
         };
-        let view = NodeView::connected(&node, &hello, peer);
+        let view = NodeView::connected(&node, session.number, &hello, peer);
         let older = self.lock().insert(
             node.name.clone(),
             Slot {

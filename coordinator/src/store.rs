@@ -7,12 +7,19 @@
 //!
 //! - [`Key`], [`Prefix`], [`Transaction`]: what callers use. Reads see only what is durable.
 //! - `disk`: sled behind the recipe that makes it safe; `export`, `tail`: the second copy it is rebuilt from;
-//!   `recovery`: what happens at open.
+//!   `recovery`: what happens at open; `durable`: these together.
 
+mod disk;
+mod durable;
 mod error;
+mod export;
 mod key;
+mod line;
+mod lock;
 mod record;
+mod recovery;
 mod staged;
+mod tail;
 mod transaction;
 mod writer;
 
@@ -21,7 +28,9 @@ pub use key::{Key, Kind, Prefix, number};
 pub use record::Revision;
 pub use transaction::{AuditRecord, Condition, Transaction};
 
+use durable::Durable;
 use record::{Record, Records};
+use recovery::Places;
 use serde::de::DeserializeOwned;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -56,6 +65,17 @@ pub(crate) struct Shared {
 }
 
 impl Store {
+    /// Opens or makes the store in this folder, which no other process may have open. A damaged database is restored
+    /// from its newest export, which [`Store::notices`] then tells.
+    pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        let places = Places {
+            folder: folder.to_owned(),
+        };
+        let opened = recovery::open(&places)?;
+        let (durable, records, notices) = Durable::new(places, opened);
+        Ok(Store::start(durable, records, notices))
+    }
+
     /// Lives as long as the process: for tests and simulations.
     pub fn in_memory() -> Self {
         Store::start(Memory, Records::default(), Vec::new())
@@ -209,3 +229,6 @@ fn decode<T: DeserializeOwned>(key: &str, record: &Record) -> Result<Entry<T>, S
         revision: record.revision,
     })
 }
+
+#[cfg(test)]
+mod tests;

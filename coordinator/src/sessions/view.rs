@@ -12,6 +12,8 @@ pub struct NodeView {
     pub id: String,
     pub name: String,
     pub connected: bool,
+    /// Counts sessions: another number is another session.
+    pub session: u64,
     /// Monotonic: decisions are made from this one.
     pub last_heard: Instant,
     /// For people.
@@ -28,11 +30,12 @@ pub struct NodeView {
 }
 
 impl NodeView {
-    pub(super) fn connected(node: &Node, hello: &Hello, peer: SocketAddr) -> Self {
+    pub(super) fn connected(node: &Node, session: u64, hello: &Hello, peer: SocketAddr) -> Self {
         NodeView {
             id: node.id.clone(),
             name: node.name.clone(),
             connected: true,
+            session,
             last_heard: Instant::now(),
             last_heard_unix_ms: clock::unix_ms(),
             peer,

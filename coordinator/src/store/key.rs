@@ -110,10 +110,6 @@ impl Key {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-
-    pub(crate) fn from_stored(text: String) -> Self {
-        Key(text)
-    }
 }
 
 impl fmt::Display for Key {

@@ -58,6 +58,11 @@ impl Record {
         Ok(record)
     }
 
+    /// The checksum as a number, for sums over many records.
+    pub fn sum(&self, key: &str) -> u64 {
+        u64::from_be_bytes(self.checksum(key))
+    }
+
     /// The key is part of it, so that a value under a wrong key is noticed too.
     fn checksum(&self, key: &str) -> [u8; CHECKSUM] {
         let mut hash = Sha256::new();

@@ -1,6 +1,6 @@
 //! The one thread that writes. Takes all that waits as one group, so that one fsync serves many callers.
 
-use super::record::Revision;
+use super::record::{Records, Revision};
 use super::staged::{Staged, Writes};
 use super::{Shared, StoreError, Transaction};
 use tokio::sync::{mpsc, oneshot};
@@ -17,21 +17,32 @@ type Reply = oneshot::Sender<Result<Revision, StoreError>>;
 
 /// Where groups go.
 pub(crate) trait Backend: Send + 'static {
+    /// Before each group. After a failed write: opens again, and brings the records in memory to what is on disk.
+    fn ready(&mut self, shared: &Shared) -> Result<(), StoreError>;
     /// Returns once the group is durable.
-    fn write(&mut self, writes: &Writes, revision: Revision) -> Result<(), StoreError>;
-    /// After [`Backend::write`] has failed: brings the records in memory to what is on disk.
-    fn recover(&mut self, shared: &Shared);
+    fn write(
+        &mut self,
+        base: &Records,
+        writes: &Writes,
+        revision: Revision,
+    ) -> Result<(), StoreError>;
+    /// After a group was published.
+    fn written(&mut self, shared: &Shared);
     fn close(&mut self, shared: &Shared);
 }
 
 pub(crate) struct Memory;
 
 impl Backend for Memory {
-    fn write(&mut self, _: &Writes, _: Revision) -> Result<(), StoreError> {
+    fn ready(&mut self, _: &Shared) -> Result<(), StoreError> {
         Ok(())
     }
 
-    fn recover(&mut self, _: &Shared) {}
+    fn write(&mut self, _: &Records, _: &Writes, _: Revision) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn written(&mut self, _: &Shared) {}
 
     fn close(&mut self, _: &Shared) {}
 }
@@ -77,8 +88,14 @@ fn commit(backend: &mut impl Backend, shared: &Shared, group: Vec<(Transaction, 
     if group.is_empty() {
         return;
     }
+    if let Err(error) = backend.ready(shared) {
+        for (_, reply) in group {
+            answer(reply, Err(error.clone()));
+        }
+        return;
+    }
     let mut accepted = Vec::with_capacity(group.len());
-    let (writes, revision) = shared.records(|records| {
+    let (result, writes, revision) = shared.records(|records| {
         let mut staged = Staged::over(records);
         for (transaction, reply) in group {
             match staged.add(transaction) {
@@ -86,25 +103,19 @@ fn commit(backend: &mut impl Backend, shared: &Shared, group: Vec<(Transaction, 
                 Err(error) => answer(reply, Err(error)),
             }
         }
-        (staged.writes, staged.revision)
+        let result = match accepted.is_empty() {
+            true => Ok(()),
+            false => backend.write(records, &staged.writes, staged.revision),
+        };
+        (result, staged.writes, staged.revision)
     });
-    if accepted.is_empty() {
-        return;
+    if result.is_ok() {
+        publish(shared, writes, revision);
     }
-    match backend.write(&writes, revision) {
-        Ok(()) => {
-            publish(shared, writes, revision);
-            for (reply, revision) in accepted {
-                answer(reply, Ok(revision));
-            }
-        }
-        Err(error) => {
-            backend.recover(shared);
-            for (reply, _) in accepted {
-                answer(reply, Err(error.clone()));
-            }
-        }
+    for (reply, revision) in accepted {
+        answer(reply, result.clone().map(|()| revision));
     }
+    backend.written(shared);
 }
 
 fn publish(shared: &Shared, writes: Writes, revision: Revision) {
