@@ -5,11 +5,12 @@
 //!   [`runner`]: runs an order in a transient unit or in place, and re-attaches after a restart.
 //! - [`orders`]: one file an order; [`observe`]: what the agent sees, read only.
 //! - [`host`]: files, tools and services of this machine, the only place with effects;
-//!   [`etcd`]: client of the local etcd.
+//!   [`etcd`]: client of the local etcd; [`kube`]: calls to the API server of this host.
 
 pub mod context;
 pub mod etcd;
 pub mod host;
+pub mod kube;
 pub mod marks;
 pub mod observe;
 pub mod orders;

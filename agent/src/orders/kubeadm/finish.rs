@@ -1,11 +1,23 @@
-//! Not built in yet: refuses the order.
+//! Waits until a joined control plane serves, and marks its Node as kubeadm does. Does not wait for the Node to be Ready:
+//! the network may be brought by the first manifests, later.
 
-use crate::context::{Context, Done};
-use quorate_proto::v1::{FinishMember, Problem};
+use super::config::Config;
+use super::init::mark_member;
+use super::{claim, ready};
+use crate::context::{Context, Done, Outcome};
+use crate::marks;
+use quorate_proto::v1::FinishMember;
 
-pub async fn run(_context: &Context, _action: &FinishMember) -> Done {
-    Err(Problem::new(
-        "not-built-in",
-        "this build of the agent cannot carry out the order FinishMember",
-    ))
+pub async fn run(context: &Context, action: &FinishMember) -> Done {
+    claim::require(context)?;
+    let config = Config::build(context.cluster()?, context.node()?)?;
+    ready::api(context).await?;
+    context.say("the API server of this node is ready");
+    ready::registered(context).await?;
+    mark_member(context, &config).await?;
+    ready::kubelet(context).await?;
+    marks::update(&context.paths, |marks| {
+        marks.finished = action.digest.clone();
+    })?;
+    Ok(Outcome::done())
 }

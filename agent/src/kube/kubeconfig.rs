@@ -1,0 +1,250 @@
+//! Kubeconfig files as kubeadm and the kubelet write them: who one is, and where the server is.
+
+use crate::host::files;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use quorate_proto::v1::Problem;
+use serde::Deserialize;
+use std::path::Path;
+use zeroize::Zeroizing;
+
+/// The current context's cluster and user.
+pub struct Kubeconfig {
+    pub server: String,
+    pub authority_pem: String,
+    pub certificate_pem: String,
+    pub key_pem: Zeroizing<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct File {
+    #[serde(default)]
+    clusters: Vec<NamedCluster>,
+    #[serde(default)]
+    contexts: Vec<NamedContext>,
+    #[serde(default)]
+    users: Vec<NamedUser>,
+    current_context: String,
+}
+
+#[derive(Deserialize)]
+struct NamedCluster {
+    name: String,
+    cluster: Cluster,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Cluster {
+    server: String,
+    certificate_authority_data: Option<String>,
+    certificate_authority: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct NamedContext {
+    name: String,
+    context: ContextOf,
+}
+
+#[derive(Deserialize)]
+struct ContextOf {
+    cluster: String,
+    user: String,
+}
+
+#[derive(Deserialize)]
+struct NamedUser {
+    name: String,
+    user: User,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct User {
+    client_certificate_data: Option<String>,
+    client_certificate: Option<String>,
+    client_key_data: Option<String>,
+    client_key: Option<String>,
+}
+
+impl Kubeconfig {
+    pub fn read(path: &Path) -> Result<Self, Problem> {
+        let text = Zeroizing::new(files::read_text(path)?);
+        parse(&text).map_err(|reason| {
+            Problem::new("kubeconfig", format!("cannot use a kubeconfig: {reason}"))
+                .at(path.display().to_string())
+                .because("not written by kubeadm, or cut short")
+        })
+    }
+
+    /// Host and port of the server.
+    pub fn endpoint(&self) -> Option<(String, u16)> {
+        split_url(&self.server)
+    }
+}
+
+/// The server of the file's current context, without reading keys.
+pub fn server_of(path: &Path) -> Result<Option<(String, u16)>, Problem> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    Ok(Kubeconfig::read(path)?.endpoint())
+}
+
+fn parse(text: &str) -> Result<Kubeconfig, String> {
+    // The parser's own message may quote a line, and lines hold keys.
+    let file: File = serde_saphyr::from_str(text).map_err(|_| "not a kubeconfig".to_owned())?;
+    let context = find(
+        &file.contexts,
+        |it| it.name == file.current_context,
+        "context",
+    )?;
+    let cluster = find(
+        &file.clusters,
+        |it| it.name == context.context.cluster,
+        "cluster",
+    )?;
+    let user = find(&file.users, |it| it.name == context.context.user, "user")?;
+    let (cluster, user) = (&cluster.cluster, &user.user);
+    let key = pem(&user.client_key_data, &user.client_key, "client key")?;
+    Ok(Kubeconfig {
+        server: cluster.server.clone(),
+        authority_pem: pem(
+            &cluster.certificate_authority_data,
+            &cluster.certificate_authority,
+            "certificate authority",
+        )?,
+        certificate_pem: pem(
+            &user.client_certificate_data,
+            &user.client_certificate,
+            "client certificate",
+        )?,
+        key_pem: Zeroizing::new(key),
+    })
+}
+
+fn find<'a, T>(all: &'a [T], wanted: impl Fn(&T) -> bool, what: &str) -> Result<&'a T, String> {
+    all.iter()
+        .find(|it| wanted(it))
+        .ok_or_else(|| format!("its current {what} is not in it"))
+}
+
+fn pem(data: &Option<String>, file: &Option<String>, what: &str) -> Result<String, String> {
+    if let Some(data) = data {
+        let bytes = STANDARD
+            .decode(data.trim())
+            .map_err(|_| format!("its {what} is not base64"))?;
+        return String::from_utf8(bytes).map_err(|_| format!("its {what} is not PEM"));
+    }
+    let file = file.as_ref().ok_or_else(|| format!("it has no {what}"))?;
+    files::read_text(Path::new(file)).map_err(|problem| problem.to_string())
+}
+
+/// `https://host:port`, IPv6 in brackets; nothing else is ever written there.
+fn split_url(url: &str) -> Option<(String, u16)> {
+    let rest = url.strip_prefix("https://")?.trim_end_matches('/');
+    let (host, port) = rest.rsplit_once(':')?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    Some((host.to_owned(), port.parse().ok()?))
+}
+
+/// The same file with every `server:` replaced: kubeadm writes one cluster a file.
+pub fn with_server(text: &str, server: &str) -> String {
+    map_lines(text, |key, indent| {
+        (key == "server").then(|| format!("{indent}server: {server}"))
+    })
+}
+
+/// The same file with the embedded client pair replaced by a path, as kubeadm's kubelet-finalize leaves it.
+pub fn with_pair_file(text: &str, path: &str) -> String {
+    map_lines(text, |key, indent| match key {
+        "client-certificate-data" => Some(format!("{indent}client-certificate: {path}")),
+        "client-key-data" => Some(format!("{indent}client-key: {path}")),
+        _ => None,
+    })
+}
+
+fn map_lines(text: &str, change: impl Fn(&str, &str) -> Option<String>) -> String {
+    text.lines()
+        .map(|line| {
+            let bare = line.trim_start();
+            let indent = &line[..line.len() - bare.len()];
+            let key = bare.split(':').next().unwrap_or_default();
+            change(key, indent).unwrap_or_else(|| line.to_owned()) + "\n"
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = "apiVersion: v1
+clusters:
+- cluster:
+    certificate-authority-data: Y2E=
+    server: https://10.0.0.1:6443
+  name: kubernetes
+contexts:
+- context:
+    cluster: kubernetes
+    user: kubernetes-admin
+  name: kubernetes-admin@kubernetes
+current-context: kubernetes-admin@kubernetes
+kind: Config
+preferences: {}
+users:
+- name: kubernetes-admin
+  user:
+    client-certificate-data: Y3J0
+    client-key-data: a2V5
+";
+
+    #[test]
+    fn reads_the_current_context() {
+        let config = parse(FILE).unwrap();
+        assert_eq!(config.endpoint(), Some(("10.0.0.1".to_owned(), 6443)));
+        assert_eq!(config.authority_pem, "ca");
+        assert_eq!(config.certificate_pem, "crt");
+        assert_eq!(config.key_pem.as_str(), "key");
+    }
+
+    #[test]
+    fn never_quotes_what_it_cannot_read() {
+        for broken in [
+            "client-key-data: c2VjcmV0",
+            "users: {client-key-data: c2VjcmV0",
+            &FILE.replace("a2V5", "c2VjcmV0!"),
+            &FILE.replace("user: kubernetes-admin", "user: other"),
+        ] {
+            let reason = parse(broken).err().unwrap();
+            assert!(!reason.contains("c2VjcmV0"), "{reason}");
+        }
+    }
+
+    #[test]
+    fn splits_servers() {
+        for (url, expected) in [
+            ("https://10.0.0.1:6443", Some(("10.0.0.1", 6443))),
+            ("https://[fd00::1]:6443/", Some(("fd00::1", 6443))),
+            ("https://api.example:443", Some(("api.example", 443))),
+            ("http://10.0.0.1:6443", None),
+            ("https://api.example", None),
+        ] {
+            let expected = expected.map(|(host, port)| (host.to_owned(), port));
+            assert_eq!(split_url(url), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn replaces_server_and_pair() {
+        let moved = with_server(FILE, "https://lb:6443");
+        assert!(moved.contains("    server: https://lb:6443\n"));
+        assert!(!moved.contains("10.0.0.1"));
+        let filed = with_pair_file(FILE, "/p.pem");
+        assert!(filed.ends_with("    client-certificate: /p.pem\n    client-key: /p.pem\n"));
+        assert_eq!(filed.lines().count(), FILE.lines().count());
+    }
+}
