@@ -1,3 +1,4 @@
 //! Tests on real hosts; need root.
 
+mod formation;
 mod smoke;

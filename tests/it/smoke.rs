@@ -63,7 +63,17 @@ fn hosts_boot_reach_each_other_and_survive_a_power_cut() -> Result<()> {
     reaches(n1, "n2-v6")?;
 
     n2.write("/srv/kept", "before the cut", 0o600)?;
+    let _server = n2.spawn(["openssl", "s_server", "-accept", "7000", "-nocert"])?;
+    let connect = "until exec 3<>/dev/tcp/n2/7000; do sleep 0.1; done; cat <&3";
+    let _client = n1.spawn(["bash", "-c", connect])?;
+    let open = ["ss", "-Hnt", "state", "established", "dport", "=", ":7000"];
+    let connected = || Ok(n1.ok(open)?.contains(":7000").then_some(()));
+    eventually(SOON, "a connection from n1 to n2", connected)?;
     n2.power_cut()?;
+    ensure!(
+        connected()?.is_some(),
+        "no last word: n1 thinks n2 is there"
+    );
     ensure!(!n2.running() && n2.run(["true"]).is_err());
     ensure!(!pings(n1, "n2")?, "n2 is off");
     n2.boot()?;

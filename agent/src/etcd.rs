@@ -1,1 +1,0 @@
-//! Client of etcd: membership and maintenance calls with bounded time, errors by name.
