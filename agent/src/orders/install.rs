@@ -1,11 +1,145 @@
-//! Not built in yet: refuses the order.
+//! Order install: brings host settings, packages, programs, the container runtime and images to what the role needs.
+//! Everything that is right already is left alone; what is wanted but has no source refuses before anything changes.
 
-use crate::context::{Context, Done};
-use quorate_proto::v1::{Install, Problem};
+mod apt;
+mod binaries;
+mod containerd;
+mod containerd_config;
+mod debs;
+mod depends;
+pub mod documents;
+mod etcd_guard;
+mod fetch;
+mod images;
+pub mod installed;
+pub mod kernel;
+mod lock;
+mod merge;
+pub mod packages;
+mod source;
+pub mod swap;
+#[cfg(test)]
+pub mod testing;
+pub mod version;
 
-pub async fn run(_context: &Context, _action: &Install) -> Done {
+use crate::context::{Context, Done, Outcome};
+use crate::host::tool::Tool;
+use crate::marks;
+use documents::Documents;
+use fetch::Fetches;
+use installed::Installed;
+use quorate_proto::v1::{ArtifactRef, ClusterConfig, Distribution, Install, NodeConfig, Problem};
+
+pub async fn run(context: &Context, action: &Install) -> Done {
+    let cluster = context.cluster()?;
+    let node = context.node()?;
+    let documents = Documents::of(cluster)?;
+    let survey = Survey::make(context, action, cluster, node).await?;
+    let mut fetches = Fetches::start(context, survey.artifacts());
+    if action.containerd.is_some() && !documents.allow_swap() {
+        swap::off(context).await?;
+    }
+    debs::bring(
+        context,
+        action,
+        &survey.plan,
+        &survey.installed,
+        &mut fetches,
+    )
+    .await?;
+    binaries::bring(context, &survey.changed_programs, &mut fetches).await?;
+    binaries::kubelet_unit(context, &survey.programs).await?;
+    if let Some(containerd) = &action.containerd {
+        kernel::prepare(context, &cluster.ignore_preflight_errors).await?;
+        containerd::configure(context, containerd).await?;
+        images::bring(context, &survey.images, &mut fetches).await?;
+        right_kubeadm(cluster).await?;
+    }
+    marks::update(&context.paths, |marks| {
+        marks.install = action.digest.clone()
+    })?;
+    Ok(Outcome::done())
+}
+
+/// What is there, and so what is to be done.
+struct Survey<'a> {
+    installed: Installed,
+    plan: debs::Plan,
+    /// Programs that this node takes as plain files, and those of them that differ.
+    programs: Vec<&'a ArtifactRef>,
+    changed_programs: Vec<ArtifactRef>,
+    images: Vec<ArtifactRef>,
+}
+
+impl<'a> Survey<'a> {
+    async fn make(
+        context: &Context,
+        action: &'a Install,
+        cluster: &ClusterConfig,
+        node: &NodeConfig,
+    ) -> Result<Self, Problem> {
+        let installed = Installed::read().await?;
+        let plan = debs::plan(action, cluster, &installed)?;
+        let (mut programs, mut changed_programs, mut images) = Default::default();
+        // Only a node with a container runtime runs any of these.
+        if action.containerd.is_some() {
+            programs = binaries::chosen(action, cluster, |name| {
+                plan.comes_as_package(name) || installed.version(name).is_some()
+            });
+            changed_programs = binaries::changed(&context.paths, &programs).await?;
+            let listed = images::listed().await;
+            images = images::needed(&action.artifacts, node.member, &listed);
+        }
+        Ok(Survey {
+            installed,
+            plan,
+            programs,
+            changed_programs,
+            images,
+        })
+    }
+
+    /// In the order in which they are needed.
+    fn artifacts(&self) -> impl Iterator<Item = &ArtifactRef> {
+        self.plan
+            .files
+            .iter()
+            .chain(&self.changed_programs)
+            .chain(&self.images)
+    }
+}
+
+/// kubeadm makes a cluster of its own version.
+async fn right_kubeadm(cluster: &ClusterConfig) -> Result<(), Problem> {
+    match cluster.distribution() {
+        Distribution::Kubeadm => {}
+        Distribution::Etcd | Distribution::Unspecified => return Ok(()),
+    }
+    let output = Tool::new("kubeadm")
+        .args(["version", "-o", "short"])
+        .ok()
+        .await
+        .map_err(|problem| {
+            problem
+                .because("no package and no artifact of this order holds kubeadm")
+                .next("quorate artifacts add kubeadm, kubelet and kubectl of the cluster's version")
+        })?;
+    let there = output.stdout.trim();
+    if same_version(there, &cluster.version) {
+        return Ok(());
+    }
     Err(Problem::new(
-        "not-built-in",
-        "this build of the agent cannot carry out the order Install",
-    ))
+        "kubeadm-version",
+        format!("kubeadm is {there}, the cluster is {}", cluster.version),
+    )
+    .at("kubeadm")
+    .because("another kubeadm comes first in the path, or the artifact is mislabelled")
+    .next(format!(
+        "deliver kubeadm {} as a package or an artifact",
+        cluster.version
+    )))
+}
+
+fn same_version(one: &str, other: &str) -> bool {
+    one.trim_start_matches('v') == other.trim_start_matches('v')
 }

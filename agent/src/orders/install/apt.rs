@@ -1,0 +1,158 @@
+//! Runs apt-get without questions, waiting for locks, and holds packages.
+
+use super::lock::LOCK_WAIT;
+use crate::context::Context;
+use crate::host::tool::Tool;
+use quorate_proto::v1::Problem;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Refreshing the lists of every source of the host over a slow link.
+const UPDATE: Duration = Duration::from_secs(300);
+
+#[derive(Debug, Default)]
+pub struct Request {
+    pub files: Vec<PathBuf>,
+    /// Names, maybe with versions, from the apt sources.
+    pub names: Vec<String>,
+    /// Whether a held package is among them.
+    pub held: bool,
+    /// Whether apt may fetch what the files do not hold.
+    pub download: bool,
+    /// Every package that this brings, for people.
+    pub packages: Vec<String>,
+}
+
+impl Request {
+    fn arguments(&self) -> Vec<String> {
+        let mut arguments: Vec<String> = ["install", "--no-install-recommends", "--no-remove"]
+            .map(str::to_owned)
+            .into();
+        if !self.download {
+            // Nothing but the given files may come in.
+            arguments.push("--no-download".into());
+        }
+        if self.held {
+            arguments.push("--allow-change-held-packages".into());
+        }
+        let files = self.files.iter().map(|file| file.display().to_string());
+        arguments.extend(files);
+        arguments.extend(self.names.iter().cloned());
+        arguments
+    }
+}
+
+pub async fn update(context: &Context) -> Result<(), Problem> {
+    context.say("apt: refreshing the package lists");
+    run(context, vec!["update".into()], UPDATE)
+        .await
+        .map_err(|problem| {
+            problem
+                .because("a package source does not answer or its signature does not fit its key")
+                .next("correct the apt source in the cluster file, or the host's own sources")
+        })
+}
+
+/// Bounded by the order's time.
+pub async fn install(context: &Context, request: &Request) -> Result<(), Problem> {
+    run(context, request.arguments(), context.time_left()).await
+}
+
+async fn run(context: &Context, arguments: Vec<String>, timeout: Duration) -> Result<(), Problem> {
+    let waits = format!("DPkg::Lock::Timeout={}", LOCK_WAIT.as_secs());
+    let line = |line: &str| {
+        if let Some(line) = worth_saying(line) {
+            context.say(line);
+        }
+    };
+    let output = Tool::new("apt-get")
+        .args(["-q", "-y", "-o", &waits])
+        .args(["-o", "Dpkg::Options::=--force-confold"])
+        .args(["-o", "Dpkg::Options::=--force-confdef"])
+        // A progress bar would fill the log.
+        .args(["-o", "Dpkg::Use-Pty=0"])
+        .args(arguments)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .env("APT_LISTCHANGES_FRONTEND", "none")
+        .env("NEEDRESTART_SUSPEND", "1")
+        .env("LC_ALL", "C.UTF-8")
+        .timeout(timeout)
+        .on_line(&line)
+        .run()
+        .await?;
+    if output.success() {
+        return Ok(());
+    }
+    let says = complaints(&output.stdout, &output.stderr);
+    Err(Problem::new("apt-failed", format!("apt-get failed: {says}")).at("apt-get"))
+}
+
+fn worth_saying(line: &str) -> Option<String> {
+    let verbs = ["Setting up ", "Unpacking ", "E: ", "W: "];
+    verbs
+        .iter()
+        .any(|verb| line.starts_with(verb))
+        .then(|| format!("apt: {}", line.trim_end()))
+}
+
+/// What a person needs of a failed run: its errors and the unmet dependencies, else its last lines.
+fn complaints(stdout: &str, stderr: &str) -> String {
+    let telling = |line: &&str| {
+        ["E: ", "dpkg: error", "Depends:", "Conflicts:"]
+            .iter()
+            .any(|mark| line.contains(mark))
+    };
+    let lines = || stdout.lines().chain(stderr.lines()).map(str::trim);
+    let mut told: Vec<&str> = lines().filter(telling).collect();
+    if told.is_empty() {
+        told = lines().filter(|line| !line.is_empty()).collect();
+    }
+    let from = told.len().saturating_sub(8);
+    told[from..].join(" | ")
+}
+
+pub async fn hold(packages: &[String]) -> Result<(), Problem> {
+    if packages.is_empty() {
+        return Ok(());
+    }
+    Tool::new("apt-mark")
+        .args(["hold", "--"])
+        .args(packages.iter().cloned())
+        .ok()
+        .await
+        .map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_downloaded_unless_a_source_is_named() {
+        let files = Request {
+            files: vec!["/cache/a.deb".into()],
+            ..Request::default()
+        };
+        assert!(files.arguments().contains(&"--no-download".to_owned()));
+        let named = Request {
+            names: vec!["runc".into()],
+            held: true,
+            download: true,
+            ..files
+        };
+        let arguments = named.arguments();
+        assert!(!arguments.contains(&"--no-download".to_owned()));
+        assert!(arguments.contains(&"--allow-change-held-packages".to_owned()));
+        assert_eq!(arguments[arguments.len() - 2..], ["/cache/a.deb", "runc"]);
+    }
+
+    #[test]
+    fn a_failure_says_what_is_unmet() {
+        let stdout = "Reading package lists...\nThe following packages have unmet dependencies:\n containerd : Depends: runc (>= 1.0) but it is not installable\n";
+        let stderr = "E: Unable to correct problems, you have held broken packages.\n";
+        let says = complaints(stdout, stderr);
+        assert!(says.starts_with("containerd : Depends: runc"), "{says}");
+        assert!(says.contains("held broken packages"), "{says}");
+        assert_eq!(complaints("one\n\ntwo\n", ""), "one | two");
+    }
+}
