@@ -1,7 +1,7 @@
 //! Not built in yet: refuses the order.
 
 use crate::context::{Context, Done};
-use quorate_proto::v1::{Reset, Problem};
+use quorate_proto::v1::{Problem, Reset};
 
 pub async fn run(_context: &Context, _action: &Reset) -> Done {
     Err(Problem::new(

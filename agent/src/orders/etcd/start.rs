@@ -1,7 +1,7 @@
 //! Not built in yet: refuses the order.
 
 use crate::context::{Context, Done};
-use quorate_proto::v1::{StartMember, Problem};
+use quorate_proto::v1::{Problem, StartMember};
 
 pub async fn run(_context: &Context, _action: &StartMember) -> Done {
     Err(Problem::new(
