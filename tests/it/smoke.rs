@@ -174,7 +174,13 @@ fn commands_and_files_of_a_host() -> Result<()> {
         host.run(["which", "haproxy"])?.status != 0,
         "haproxy is not in the base"
     );
-    host.ok(["sh", "-c", "dpkg --install /srv/debs/*.deb"])?;
+    let listed = std::fs::read_dir(&debs)?;
+    let files: Vec<_> = listed
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<_>>()?;
+    let shown = host.ok(["ls", "/srv/debs"])?;
+    assert_eq!(shown.lines().count(), files.len(), "{shown}");
+    host.install_debs(&files)?;
     ensure!(host.ok(["haproxy", "-v"])?.contains("HAProxy"));
 
     // After a reboot it is another boot of the same machine, with a network as after power-on.
