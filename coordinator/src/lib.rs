@@ -6,8 +6,10 @@
 //! - [`serve`]: the daemon, put together; [`init`]: what `quorate init` does to a machine.
 
 pub mod artifacts;
+pub mod authority;
 pub mod clock;
 pub mod engine;
+pub mod files;
 pub mod sessions;
 pub mod spec;
 pub mod store;
