@@ -14,14 +14,6 @@ pub struct AgentState {
     pub report: Option<Arc<NodeReport>>,
     pub clock_offset_ms: i64,
     pub revoked: bool,
-    /// Differs from session to session of one node.
-    pub session: u64,
-}
-
-impl AgentState {
-    pub fn session_key(&self) -> String {
-        format!("{}/{}", self.node_id, self.session)
-    }
 }
 
 pub trait Agents: Send + Sync + 'static {

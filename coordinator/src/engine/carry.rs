@@ -176,7 +176,8 @@ impl Carrier<'_> {
         let shared = self.state.shared.clone();
         let inbox = self.state.inbox.clone();
         let (step, from) = (step.clone(), from.0.clone());
-        tokio::spawn(async move {
+        let tasks = shared.clone();
+        tasks.spawn(async move {
             let patience = Duration::from_secs(u64::from(EXPORT_SECONDS) + 5);
             let result = shared.ask(&from, order, patience).await;
             let _ = inbox.send(LoopEvent::Exported(step, result)).await;

@@ -155,7 +155,7 @@ pub async fn sign_user(
         .cluster(&request.cluster)?
         .ok_or_else(|| unknown_cluster(&request.cluster))?;
     let intent = wants::intent(&record.spec);
-    let now = Time(super::now_ms());
+    let now = Time(shared.now_ms());
     let facts = current_facts(shared, &record, &intent, now)?;
     let member: NodeName = side::api_member(&facts, &intent).ok_or_else(|| {
         Problem::new(
@@ -215,7 +215,7 @@ fn ground<'a>(shared: &Shared, record: &'a ClusterRecord) -> Ground<'a> {
     Ground {
         record,
         epoch: shared.epoch,
-        now_ms: super::now_ms(),
+        now_ms: shared.now_ms(),
         operation: "",
         artifacts: &|_, _| Vec::new(),
     }

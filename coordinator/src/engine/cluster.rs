@@ -42,7 +42,7 @@ pub struct ClusterLoop {
     pub(super) setting_up: Vec<Running>,
     pub(super) inbox: mpsc::Sender<LoopEvent>,
     pub(super) told: BTreeMap<String, (String, String)>,
-    paced: BTreeMap<String, (String, u32)>,
+    paced: BTreeMap<String, u32>,
 }
 
 /// Starts the loop of a cluster unless it runs.
@@ -62,7 +62,7 @@ pub fn start(shared: &Arc<Shared>, cluster: &str) {
         told: BTreeMap::new(),
         paced: BTreeMap::new(),
     };
-    tokio::spawn(state.run(events));
+    shared.spawn(state.run(events));
 }
 
 /// What one round looks at.
@@ -117,7 +117,10 @@ impl ClusterLoop {
     async fn take(&mut self, event: LoopEvent) {
         let outcome = match event {
             LoopEvent::Wake => Ok(()),
-            LoopEvent::Connected(node) => self.redeliver(&node),
+            LoopEvent::Connected(node) => {
+                self.paced.remove(&node);
+                self.redeliver(&node)
+            }
             LoopEvent::Progress(node, progress) => self.tell_progress(&node, progress),
             LoopEvent::Done(node, done) => self.finish(&node, done).await,
             LoopEvent::Exported(step, result) => self.exported(step, result).await,
@@ -154,7 +157,7 @@ impl ClusterLoop {
         let slot = self.shared.slot(&self.cluster)?;
         let pending = self.shared.pending(&self.cluster)?;
         let at_work = operation.is_some() || slot.is_some();
-        let now = Time(super::now_ms());
+        let now = Time(self.shared.now_ms());
         let intent = wants::intent(&record.spec);
         let agents = self.shared.agents_of(&record);
         let findings = self.shared.findings(&self.cluster)?;
@@ -213,10 +216,9 @@ impl ClusterLoop {
             REPORT_AT_REST_MS
         };
         for (name, agent) in self.shared.agents_of(&view.record) {
-            let session = (agent.session_key(), pace);
-            if agent.connected && self.paced.get(&name) != Some(&session) {
+            if agent.connected && self.paced.get(&name) != Some(&pace) {
                 self.shared.pace(&name, pace);
-                self.paced.insert(name, session);
+                self.paced.insert(name, pace);
             }
         }
     }

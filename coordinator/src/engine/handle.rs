@@ -5,7 +5,7 @@ use super::api::{EngineApi, EventStream};
 use super::cluster;
 use super::records::OperationRecord;
 use super::router;
-use super::shared::{ArtifactChoice, Shared, stored};
+use super::shared::{ArtifactChoice, Clock, Shared, stored};
 use super::telling;
 use crate::store::{Kind, Prefix, Store};
 use quorate_proto::v1::*;
@@ -26,12 +26,26 @@ impl Engine {
         version: &str,
         events: mpsc::Receiver<AgentEvent>,
     ) -> Result<Arc<Self>, Problem> {
-        let shared = Arc::new(Shared::new(store, agents, artifacts, epoch, version));
+        let clock: Clock = Arc::new(super::now_ms);
+        let shared = Shared::new(store, agents, artifacts, epoch, version, clock);
+        Engine::start_with(shared, events)
+    }
+
+    pub(super) fn start_with(
+        shared: Shared,
+        events: mpsc::Receiver<AgentEvent>,
+    ) -> Result<Arc<Self>, Problem> {
+        let shared = Arc::new(shared);
         for record in shared.clusters()? {
             cluster::start(&shared, &record.name);
         }
-        tokio::spawn(router::run(Arc::clone(&shared), events));
+        shared.spawn(router::run(Arc::clone(&shared), events));
         Ok(Arc::new(Engine { shared }))
+    }
+
+    /// Ends its tasks; operations go on with the next start.
+    pub fn stop(&self) {
+        self.shared.stop();
     }
 }
 

@@ -13,6 +13,7 @@
 pub mod agents;
 pub mod api;
 mod apply;
+pub mod bridge;
 mod carry;
 mod check;
 pub mod cluster;
@@ -28,6 +29,11 @@ mod status;
 mod telling;
 mod tracker;
 pub mod wants;
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod world;
 
 pub use handle::Engine;
 

@@ -102,7 +102,7 @@ pub fn consider(
         None => new_record(spec),
     };
     let intent = wants::intent(&record.spec);
-    let now = Time(super::now_ms());
+    let now = Time(shared.now_ms());
     let facts = current_facts(shared, &record, &intent, now)?;
     refusals.extend(unreachable(&facts, &record.spec, &known_nodes));
     let warnings = warnings(&record.spec, &facts);

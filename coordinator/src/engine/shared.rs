@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::task::JoinSet;
 
 /// Events that a watcher may be behind before it skips some; the next one carries the whole state again.
 const WATCH_QUEUE: usize = 1_024;
@@ -21,8 +22,13 @@ pub trait ArtifactChoice: Send + Sync + 'static {
     fn choose(&self, packages: &[&str], binaries: &[&str], images: bool) -> Vec<ArtifactRef>;
 }
 
+/// Unix milliseconds; a test gives one that follows its own time.
+pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
 pub struct Shared {
     pub store: Arc<Store>,
+    pub clock: Clock,
+    tasks: Mutex<JoinSet<()>>,
     pub agents: Arc<dyn Agents>,
     pub artifacts: Arc<dyn ArtifactChoice>,
     pub epoch: u64,
@@ -39,9 +45,12 @@ impl Shared {
         artifacts: Arc<dyn ArtifactChoice>,
         epoch: u64,
         version: &str,
+        clock: Clock,
     ) -> Self {
         Shared {
             store,
+            clock,
+            tasks: Mutex::default(),
             agents,
             artifacts,
             epoch,
@@ -50,6 +59,21 @@ impl Shared {
             watchers: Mutex::default(),
             asks: Mutex::default(),
         }
+    }
+
+    pub fn now_ms(&self) -> u64 {
+        (self.clock)()
+    }
+
+    /// Runs until the engine stops.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        lock(&self.tasks).spawn(task);
+    }
+
+    /// Ends all tasks at their next await, as a crash would: what is durable is what a next start goes on from.
+    pub fn stop(&self) {
+        lock(&self.tasks).abort_all();
+        lock(&self.loops).clear();
     }
 
     // ---- records

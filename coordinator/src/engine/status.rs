@@ -37,7 +37,7 @@ pub fn status(shared: &Shared, name: &str) -> Result<StatusResponse, Problem> {
 
 fn one(shared: &Shared, record: &ClusterRecord) -> Result<ClusterStatus, Problem> {
     let intent = wants::intent(&record.spec);
-    let now = Time(super::now_ms());
+    let now = Time(shared.now_ms());
     let facts = current_facts(shared, record, &intent, now)?;
     let round = round::next(&facts, &intent, now);
     let agents = shared.agents_of(record);

@@ -3,7 +3,7 @@
 use super::cluster::{ClusterLoop, View};
 use super::records::OperationRecord;
 use super::wants;
-use quorate_planner::progress::{self, Progress};
+use quorate_planner::progress::Progress;
 use quorate_planner::round::Round;
 use quorate_proto::v1::{NodeProgress, OperationEvent, OperationInfo, OrderProgress, Problem};
 use std::collections::BTreeMap;

@@ -1,0 +1,336 @@
+//! A small world for the engine's tests: agents that carry out orders on a pretended etcd, can die, and answer twice if asked twice.
+
+use super::agents::{AgentEvent, AgentState, Agents};
+use quorate_proto::v1::order::Action;
+use quorate_proto::v1::*;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// How long an order takes here.
+const ORDER: Duration = Duration::from_millis(300);
+const REPORT: Duration = Duration::from_millis(500);
+
+#[derive(Default)]
+pub struct Node {
+    pub alive: bool,
+    pub marks: Marks,
+    pub etcd_started: bool,
+    pub balancer: Option<LoadBalancerView>,
+    results: BTreeMap<String, OrderResult>,
+    heard_ms: u64,
+    report: Option<Arc<NodeReport>>,
+    /// Dies instead of carrying out an order of this kind.
+    pub dies_at: Option<&'static str>,
+}
+
+#[derive(Default)]
+pub struct State {
+    pub nodes: BTreeMap<String, Node>,
+    pub members: Vec<EtcdMember>,
+    next_id: u64,
+    /// Orders that were carried out: node and kind.
+    pub done: Vec<(String, String)>,
+    /// The most members at any time that were learners or not started.
+    pub worst_in_flight: usize,
+    pub events: Option<mpsc::Sender<AgentEvent>>,
+}
+
+pub struct World {
+    me: Weak<World>,
+    state: Mutex<State>,
+    start: tokio::time::Instant,
+}
+
+impl World {
+    pub fn new(names: &[&str]) -> Arc<Self> {
+        let world = Arc::new_cyclic(|me| World {
+            me: me.clone(),
+            state: Mutex::default(),
+            start: tokio::time::Instant::now(),
+        });
+        for name in names {
+            let node = Node {
+                alive: true,
+                ..Node::default()
+            };
+            world.state().nodes.insert((*name).to_owned(), node);
+            world.look((*name).to_owned());
+        }
+        let reporter = Arc::downgrade(&world);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(REPORT).await;
+                let Some(world) = reporter.upgrade() else {
+                    return;
+                };
+                let names: Vec<String> = world.state().nodes.keys().cloned().collect();
+                names.into_iter().for_each(|name| world.look(name));
+            }
+        });
+        world
+    }
+
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state
+            .lock()
+            .expect("no test panics while it holds the world")
+    }
+
+    pub fn now_ms(&self) -> u64 {
+        1_000_000 + u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The agent's report of its node as it is now.
+    fn look(&self, name: String) {
+        let now = self.now_ms();
+        let mut state = self.state();
+        let etcd = etcd_view(&state, &name, now);
+        let Some(node) = state.nodes.get_mut(&name).filter(|node| node.alive) else {
+            return;
+        };
+        node.heard_ms = now;
+        node.report = Some(Arc::new(NodeReport {
+            marks: Some(node.marks.clone()),
+            etcd,
+            load_balancer: node.balancer.clone(),
+            host: Some(HostFacts::default()),
+            ..NodeReport::default()
+        }));
+        if let Some(events) = &state.events {
+            let _ = events.try_send(AgentEvent::Reported(name));
+        }
+    }
+
+    async fn carry_out(self: Arc<Self>, name: String, order: Order) {
+        tokio::time::sleep(ORDER).await;
+        let Some((result, sealed)) = self.effect(&name, &order) else {
+            return; // died
+        };
+        self.look(name.clone());
+        let events = self.state().events.clone();
+        if let Some(events) = events {
+            let done = OrderDone {
+                result: Some(result),
+                sealed,
+            };
+            let _ = events.send(AgentEvent::Done(name, done)).await;
+        }
+    }
+
+    fn effect(&self, name: &str, order: &Order) -> Option<(OrderResult, Vec<u8>)> {
+        let action = order.action.clone()?;
+        let mut state = self.state();
+        let node = state.nodes.get_mut(name)?;
+        if node.dies_at == Some(action.kind()) {
+            (node.alive, node.dies_at) = (false, None);
+        }
+        if !node.alive {
+            return None;
+        }
+        if let Some(known) = node.results.get(&order.id) {
+            return Some((known.clone(), Vec::new()));
+        }
+        let mut result = OrderResult {
+            id: order.id.clone(),
+            status: OrderStatus::Succeeded as i32,
+            ..OrderResult::default()
+        };
+        let mut sealed = Vec::new();
+        if matches!(action, Action::ExportJoinMaterial(_)) {
+            sealed.push(1);
+        }
+        on_node(node, &action, order);
+        if let Err(problem) = on_etcd(&mut state, name, &action, order) {
+            result.status = OrderStatus::Failed as i32;
+            result.problem = Some(problem);
+        }
+        let unsettled = |m: &&EtcdMember| m.learner || m.name.is_empty();
+        let in_flight = state.members.iter().filter(unsettled).count();
+        state.worst_in_flight = state.worst_in_flight.max(in_flight);
+        state.done.push((name.to_owned(), action.kind().to_owned()));
+        if let Some(node) = state.nodes.get_mut(name) {
+            node.results.insert(order.id.clone(), result.clone());
+        }
+        Some((result, sealed))
+    }
+}
+
+fn etcd_view(state: &State, name: &str, now: u64) -> Option<EtcdView> {
+    let node = state.nodes.get(name).filter(|n| n.etcd_started)?;
+    let me = state.members.iter().find(|m| m.name == name && node.alive);
+    let lives = |m: &&EtcdMember| {
+        let node = state.nodes.get(&m.name);
+        !m.learner && node.is_some_and(|n| n.alive && n.etcd_started)
+    };
+    let voters = state.members.iter().filter(|m| !m.learner).count();
+    let quorum = state.members.iter().filter(lives).count() > voters / 2;
+    Some(EtcdView {
+        running: true,
+        cluster_id: 7,
+        member_id: me.map_or(0, |m| m.id),
+        leader: u64::from(quorum),
+        term: 3,
+        applied_index: now,
+        learner: me.is_some_and(|m| m.learner),
+        linearizable: quorum && me.is_some_and(|m| !m.learner),
+        members: state.members.iter().filter(|_| quorum).cloned().collect(),
+        alarms_known: true,
+        ..EtcdView::default()
+    })
+}
+
+fn on_node(node: &mut Node, action: &Action, order: &Order) {
+    let cluster_id = order.cluster.as_ref().map(|c| c.id.clone());
+    let cluster_id = cluster_id.unwrap_or_default();
+    let marks = &mut node.marks;
+    match action {
+        Action::Preflight(a) => marks.preflight = a.digest.clone(),
+        Action::Install(a) => marks.install = a.digest.clone(),
+        Action::CreateAuthority(a) => {
+            (marks.cluster_id, marks.authority) = (cluster_id, a.digest.clone());
+        }
+        Action::PrepareMember(a) => {
+            (marks.cluster_id, marks.prepared) = (cluster_id, a.digest.clone());
+        }
+        Action::FinishMember(a) => marks.finished = a.digest.clone(),
+        Action::Init(a) => {
+            marks.init = a.digest.clone();
+            node.etcd_started = true;
+        }
+        Action::StartMember(_) => node.etcd_started = true,
+        Action::Reset(_) => {
+            node.etcd_started = false;
+            node.marks = Marks {
+                preflight: marks.preflight.clone(),
+                install: marks.install.clone(),
+                ..Marks::default()
+            };
+        }
+        Action::ConfigureLoadBalancer(a) => node.balancer = Some(balancer(a)),
+        Action::ExportJoinMaterial(_)
+        | Action::AddMember(_)
+        | Action::PromoteMember(_)
+        | Action::RemoveMember(_)
+        | Action::JoinWorker(_)
+        | Action::ApplyManifests(_)
+        | Action::ConfigureNode(_)
+        | Action::DeleteNode(_)
+        | Action::SignClient(_)
+        | Action::Check(_) => {}
+    }
+}
+
+fn on_etcd(state: &mut State, name: &str, action: &Action, order: &Order) -> Result<(), Problem> {
+    match action {
+        Action::Init(_) => {
+            state.next_id = 1;
+            state.members = vec![EtcdMember {
+                id: 1,
+                name: name.to_owned(),
+                peer_urls: vec![peer_url(order)],
+                ..EtcdMember::default()
+            }];
+        }
+        Action::AddMember(a) => {
+            let there = |m: &EtcdMember| m.peer_urls.contains(&a.peer_url);
+            if !state.members.iter().any(there) {
+                state.next_id += 1;
+                state.members.push(EtcdMember {
+                    id: state.next_id,
+                    peer_urls: vec![a.peer_url.clone()],
+                    learner: true,
+                    ..EtcdMember::default()
+                });
+            }
+        }
+        Action::StartMember(a) => {
+            if let Some(member) = state.members.iter_mut().find(|m| m.id == a.member_id) {
+                member.name = name.to_owned();
+            }
+        }
+        Action::PromoteMember(a) => {
+            let member = state.members.iter_mut().find(|m| m.id == a.member_id);
+            match member.filter(|m| !m.name.is_empty()) {
+                Some(member) => member.learner = false,
+                None => return Err(Problem::new("learner-not-ready", "not started")),
+            }
+        }
+        Action::RemoveMember(a) => {
+            assert!(a.learner_only, "the engine removes learners only");
+            state.members.retain(|m| m.id != a.member_id);
+        }
+        Action::Preflight(_)
+        | Action::Install(_)
+        | Action::CreateAuthority(_)
+        | Action::ExportJoinMaterial(_)
+        | Action::PrepareMember(_)
+        | Action::FinishMember(_)
+        | Action::JoinWorker(_)
+        | Action::ConfigureLoadBalancer(_)
+        | Action::ApplyManifests(_)
+        | Action::ConfigureNode(_)
+        | Action::DeleteNode(_)
+        | Action::Reset(_)
+        | Action::SignClient(_)
+        | Action::Check(_) => {}
+    }
+    Ok(())
+}
+
+fn peer_url(order: &Order) -> String {
+    let address = order.node.as_ref().map(|n| n.address.clone());
+    format!("https://{}:2380", address.unwrap_or_default())
+}
+
+fn balancer(action: &ConfigureLoadBalancer) -> LoadBalancerView {
+    let backends = action.frontends.iter().flat_map(|frontend| {
+        frontend.backends.iter().map(|backend| BackendState {
+            frontend: frontend.name.clone(),
+            name: backend.name.clone(),
+            up: true,
+            detail: String::new(),
+        })
+    });
+    LoadBalancerView {
+        running: true,
+        digest: action.digest.clone(),
+        backends: backends.collect(),
+        problem: None,
+    }
+}
+
+impl Agents for World {
+    fn all(&self) -> Vec<AgentState> {
+        let names: Vec<String> = self.state().nodes.keys().cloned().collect();
+        names.iter().filter_map(|name| self.get(name)).collect()
+    }
+
+    fn get(&self, name: &str) -> Option<AgentState> {
+        let state = self.state();
+        let node = state.nodes.get(name)?;
+        Some(AgentState {
+            node_id: name.to_owned(),
+            name: name.to_owned(),
+            connected: node.alive,
+            heard_ms: node.heard_ms,
+            reported_ms: node.heard_ms,
+            report: node.report.clone(),
+            ..AgentState::default()
+        })
+    }
+
+    fn send(&self, name: &str, message: CoordinatorMessage) -> Result<(), Problem> {
+        if !self.state().nodes.get(name).is_some_and(|node| node.alive) {
+            return Err(Problem::new("agent-away", "dead"));
+        }
+        let Some(coordinator_message::Message::Delivery(delivery)) = message.message else {
+            return Ok(());
+        };
+        if let (Some(order), Some(world)) = (delivery.order, self.me.upgrade()) {
+            tokio::spawn(world.carry_out(name.to_owned(), order));
+        }
+        Ok(())
+    }
+}
