@@ -7,6 +7,7 @@
 
 pub mod artifacts;
 pub mod authority;
+pub mod cli;
 pub mod clock;
 pub mod engine;
 pub mod files;

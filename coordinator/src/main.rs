@@ -1,1 +1,5 @@
-fn main() {}
+//! The program `quorate`: everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    quorate::cli::main()
+}

@@ -1,0 +1,361 @@
+//! The command line as clap sees it.
+
+use super::exit;
+use super::text::units::parse_duration;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "quorate",
+    version,
+    about = "Form and keep highly available Kubernetes and etcd clusters on plain Debian machines",
+    after_help = exit::HELP,
+    arg_required_else_help = true,
+    propagate_version = true
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub globals: Globals,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct Globals {
+    /// File with the coordinator's address and your certificate
+    /// [default: ~/.config/quorate/context.yaml, then /etc/quorate/context.yaml]
+    #[arg(
+        long,
+        global = true,
+        env = "QUORATE_CONTEXT",
+        value_name = "FILE",
+        hide_env_values = true
+    )]
+    pub context: Option<PathBuf>,
+    /// No colours
+    #[arg(long, global = true)]
+    pub no_color: bool,
+    /// Only data and errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// More about errors, and the tools' own lines while an operation runs
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make this machine a coordinator
+    Init(InitArgs),
+    /// Run the coordinator (what the systemd unit calls)
+    Serve(ServeArgs),
+    /// Join tokens for new nodes
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// List enrolled nodes
+    Nodes(OutputArgs),
+    /// Act on one node
+    #[command(subcommand)]
+    Node(NodeCommand),
+    /// Show what apply would do
+    Plan(PlanArgs),
+    /// Bring a cluster to what its file says
+    Apply(ApplyArgs),
+    /// Operations, running and past
+    #[command(subcommand)]
+    Operation(OperationCommand),
+    /// Health of the clusters
+    Status(StatusArgs),
+    /// Run every health check, on every node
+    Check(CheckArgs),
+    /// Get access to a cluster: a kubeconfig, or certificates for etcd
+    Kubeconfig(KubeconfigArgs),
+    /// Packages, binaries and images that nodes install from
+    #[command(subcommand)]
+    Artifacts(ArtifactsCommand),
+    /// People who may call the coordinator
+    #[command(subcommand)]
+    User(UserCommand),
+    /// List the certificates that were issued
+    Certificates(OutputArgs),
+    /// Who did what
+    Audit(AuditArgs),
+    /// Show the version
+    Version,
+    /// Print completions for a shell
+    Completions { shell: clap_complete::Shell },
+    /// Write manual pages into a folder
+    #[command(hide = true)]
+    Man { folder: PathBuf },
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    #[default]
+    Table,
+    /// Table with every column and exact times
+    Wide,
+    Json,
+    Yaml,
+    /// Names only, one a line
+    Name,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub struct OutputArgs {
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORM")]
+    pub output: Format,
+}
+
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// Address under which agents and people reach this coordinator
+    #[arg(long, value_name = "HOST:PORT")]
+    pub advertise: String,
+    /// Where state is kept
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/quorate")]
+    pub state_dir: PathBuf,
+    /// Where configuration is kept
+    #[arg(long, value_name = "DIR", default_value = "/etc/quorate")]
+    pub config_dir: PathBuf,
+    /// Do not enable and start the service
+    #[arg(long)]
+    pub no_start: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/etc/quorate/coordinator.yaml"
+    )]
+    pub config: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make a token and print the line that enrols a node with it
+    Create {
+        /// The only node name that may use it
+        #[arg(long, value_name = "NAME")]
+        node: Option<String>,
+        /// How long it can be used
+        #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_duration)]
+        ttl: Duration,
+    },
+    /// List tokens (never their secrets)
+    List(OutputArgs),
+    /// Make a token useless
+    Revoke { id: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum NodeCommand {
+    /// Shut a node's agent out for good. Its cluster membership stays as it is.
+    Revoke {
+        name: String,
+        /// Do not ask for the name
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct FileArgs {
+    /// Cluster file; - reads standard input
+    #[arg(short, long, value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// Exit with 3 if there is something to do
+    #[arg(long)]
+    pub detailed_exitcode: bool,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+    /// Print the operation's id and leave
+    #[arg(long, conflicts_with = "timeout")]
+    pub no_wait: bool,
+    #[command(flatten)]
+    pub watch: WatchArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct WatchArgs {
+    /// How long to watch; the operation goes on after it
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub timeout: Option<Duration>,
+    /// How to show progress
+    #[arg(long, value_enum, default_value_t)]
+    pub progress: ProgressMode,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ProgressMode {
+    /// Live lines on a terminal, plain ones elsewhere
+    #[default]
+    Auto,
+    Plain,
+    /// One JSON object an event, on standard output
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum OperationCommand {
+    /// List operations
+    List(OutputArgs),
+    /// Follow an operation to its end
+    Watch {
+        id: String,
+        #[command(flatten)]
+        watch: WatchArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Only this cluster
+    pub cluster: Option<String>,
+    /// Draw it anew every two seconds
+    #[arg(short, long)]
+    pub watch: bool,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Only this cluster
+    pub cluster: Option<String>,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct KubeconfigArgs {
+    pub cluster: String,
+    /// Name in the certificate [default: yours]
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    /// How long it is valid
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_duration)]
+    pub ttl: Duration,
+    /// Write a file of its own (for etcd a folder); - prints a kubeconfig
+    /// [default: merge into ~/.kube/config; for etcd ./CLUSTER-etcd]
+    #[arg(short, long, value_name = "OUT", conflicts_with = "merge")]
+    pub file: Option<PathBuf>,
+    /// Merge into $KUBECONFIG or ~/.kube/config
+    #[arg(long)]
+    pub merge: bool,
+    /// Replace what is there
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ArtifactsCommand {
+    /// Upload files, or all files of folders
+    Add {
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
+    },
+    /// List what is there
+    List(OutputArgs),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum UserRole {
+    /// Everything, users included
+    Admin,
+    /// Changes clusters
+    Operator,
+    /// Reads
+    Viewer,
+}
+
+impl UserRole {
+    pub fn name(self) -> &'static str {
+        match self {
+            UserRole::Admin => "admin",
+            UserRole::Operator => "operator",
+            UserRole::Viewer => "viewer",
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub enum UserCommand {
+    /// Make a context file for a person or a script
+    Create {
+        name: String,
+        #[arg(long, value_enum)]
+        role: UserRole,
+        /// How long it is valid
+        #[arg(long, value_name = "TIME", default_value = "30d", value_parser = parse_duration)]
+        ttl: Duration,
+        /// Context file to write
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+        /// Replace the file
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct AuditArgs {
+    /// Newest entries to show
+    #[arg(long, value_name = "COUNT", default_value_t = 50)]
+    pub limit: u32,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn clap_is_content() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn command_lines() {
+        for (line, ok) in [
+            ("token create --node cp1 --ttl 30m", true),
+            ("token create --ttl soon", false),
+            ("apply -f - --yes --no-wait", true),
+            ("apply -f a --no-wait --timeout 5m", false),
+            ("apply", false),
+            ("plan -f a --detailed-exitcode -o json", true),
+            ("nodes -o wide --context c.yaml -q", true),
+            ("kubeconfig prod -f a --merge", false),
+            ("user create bob --role root -o a", false),
+            ("user create bob --role viewer -o a", true),
+            ("operation watch 01J --progress plain", true),
+            ("status prod -w", true),
+            ("artifacts add", false),
+        ] {
+            let words = std::iter::once("quorate").chain(line.split_whitespace());
+            assert_eq!(Cli::try_parse_from(words).is_ok(), ok, "{line}");
+        }
+    }
+}

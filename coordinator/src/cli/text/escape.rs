@@ -1,0 +1,62 @@
+//! Text from elsewhere is shown, never obeyed: a host name with an escape sequence must not move the cursor,
+//! and one with a right-to-left mark must not read as another name.
+
+use std::borrow::Cow;
+
+/// Characters that act on a terminal, or that change how their neighbours read.
+pub fn is_hostile(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{200b}'..='\u{200f}'   // zero width, direction marks
+            | '\u{2028}'..='\u{202e}' // separators, embeddings, overrides
+            | '\u{2060}'..='\u{206f}' // invisible operators, isolates
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}' // annotations
+            | '\u{e0000}'..='\u{e007f}') // tags
+}
+
+/// One line without hostile characters; each is replaced by its escape.
+pub fn clean(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_hostile) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if is_hostile(c) {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// Several lines: line ends stay, everything else is as in [`clean`].
+pub fn clean_lines(text: &str) -> Vec<Cow<'_, str>> {
+    text.lines().map(clean).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_characters_become_visible() {
+        for (text, want) in [
+            ("plain – text ✓", "plain – text ✓"),
+            ("a\x1b[2Jb", "a\\u{1b}[2Jb"),
+            ("a\nb\tc\r", "a\\nb\\tc\\r"),
+            ("\u{9b}31m", "\\u{9b}31m"),
+            ("\u{7f}", "\\u{7f}"),
+            ("cp1\u{202e}2pc", "cp1\\u{202e}2pc"),
+            ("a\u{200b}b", "a\\u{200b}b"),
+        ] {
+            assert_eq!(clean(text), want);
+        }
+    }
+
+    #[test]
+    fn lines_stay_lines() {
+        assert_eq!(clean_lines("one\ntwo\x07\r\n"), ["one", "two\\u{7}"]);
+    }
+}
