@@ -5,10 +5,10 @@ use quorate_tests::lab::{Host, Lab, eventually};
 use quorate_tests::product::{Fleet, etcd, file};
 use std::time::Duration;
 
-const FORM: Duration = Duration::from_secs(240);
+pub const FORM: Duration = Duration::from_secs(240);
 const PACKAGES: [&str; 3] = ["etcd-server", "etcd-client", "haproxy"];
 
-fn fleet(nodes: &[&str]) -> Result<Fleet> {
+pub fn fleet(nodes: &[&str]) -> Result<Fleet> {
     let lab = Lab::open()?;
     let debs = lab.debs(&PACKAGES)?;
     let fleet = Fleet::new(lab, nodes)?;
@@ -16,11 +16,11 @@ fn fleet(nodes: &[&str]) -> Result<Fleet> {
     Ok(fleet)
 }
 
-fn hosts<'a>(fleet: &'a Fleet, names: &[&str]) -> Result<Vec<&'a Host>> {
+pub fn hosts<'a>(fleet: &'a Fleet, names: &[&str]) -> Result<Vec<&'a Host>> {
     names.iter().map(|name| fleet.node(name)).collect()
 }
 
-fn held_voters(host: &Host, names: &[&str]) -> Result<()> {
+pub fn held_voters(host: &Host, names: &[&str]) -> Result<()> {
     let voters = etcd::voters(host)?;
     ensure!(voters == names, "voters are {voters:?}, not {names:?}");
     Ok(())

@@ -1,4 +1,5 @@
 //! Tests on real hosts; need root.
 
+mod faults;
 mod formation;
 mod smoke;
