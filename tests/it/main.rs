@@ -2,4 +2,5 @@
 
 mod faults;
 mod formation;
+mod kubernetes;
 mod smoke;

@@ -3,7 +3,7 @@
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use quorate_tests::lab::Lab;
 
@@ -44,7 +44,7 @@ fn main() -> Result<()> {
         Verb::Sh { name, command } => sh(&name, command),
         Verb::Down { names } => down(&names),
         Verb::List => list(),
-        Verb::Demo => bail!("there is no demo yet"),
+        Verb::Demo => quorate_tests::demo::run(),
     }
 }
 

@@ -20,11 +20,7 @@ pub struct Member {
 /// Runs etcdctl on the host against its own member, or against `endpoint`.
 pub fn etcdctl(host: &Host, endpoint: Option<&str>, arguments: &[&str]) -> Result<String> {
     let endpoint = endpoint.unwrap_or("https://127.0.0.1:2379");
-    let (ca, cert, key) = (
-        format!("{PKI}/ca.crt"),
-        format!("{PKI}/client.crt"),
-        format!("{PKI}/client.key"),
-    );
+    let [ca, cert, key] = credentials(host)?;
     let mut command = vec![
         "env",
         "ETCDCTL_API=3",
@@ -50,6 +46,22 @@ pub fn etcdctl(host: &Host, endpoint: Option<&str>, arguments: &[&str]) -> Resul
         output.stderr
     );
     Ok(output.stdout)
+}
+
+/// Of a cluster of its own, or of the one below a kubeadm control plane.
+fn credentials(host: &Host) -> Result<[String; 3]> {
+    if host
+        .run(["test", "-e", &format!("{PKI}/ca.crt")])?
+        .success()
+    {
+        return Ok(["ca.crt", "client.crt", "client.key"].map(|file| format!("{PKI}/{file}")));
+    }
+    Ok([
+        "etcd/ca.crt",
+        "apiserver-etcd-client.crt",
+        "apiserver-etcd-client.key",
+    ]
+    .map(|file| format!("/etc/kubernetes/pki/{file}")))
 }
 
 pub fn members(host: &Host) -> Result<Vec<Member>> {
