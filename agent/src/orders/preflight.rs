@@ -1,11 +1,102 @@
-//! Not built in yet: refuses the order.
+//! Order preflight: everything that would keep this node from its role, found at once. Changes nothing.
+//! Each check is a file: it observes, and a pure function judges what was seen. Names are kubeadm's where it has the check.
 
-use crate::context::{Context, Done};
-use quorate_proto::v1::{Preflight, Problem};
+pub mod cidr;
+mod clock;
+pub mod disk;
+mod environment;
+pub mod finding;
+mod kernel_config;
+mod leftovers;
+mod machine;
+mod network;
+mod ports;
+mod reach;
+pub mod role;
+mod software;
+mod subnets;
+mod system;
 
-pub async fn run(_context: &Context, _action: &Preflight) -> Done {
-    Err(Problem::new(
-        "not-built-in",
-        "this build of the agent cannot carry out the order Preflight",
-    ))
+use crate::context::{Context, Done, Outcome};
+use crate::marks;
+use crate::orders::install::documents::Documents;
+use quorate_proto::v1::{Finding, Preflight, Severity};
+use role::Role;
+use std::path::PathBuf;
+
+pub async fn run(context: &Context, action: &Preflight) -> Done {
+    let cluster = context.cluster()?;
+    let mut findings = check_all(context, action).await?;
+    finding::ignore(&mut findings, &cluster.ignore_preflight_errors);
+    say(context, &findings);
+    if !finding::any_fatal(&findings) {
+        marks::update(&context.paths, |marks| {
+            marks.preflight = action.digest.clone();
+        })?;
+    }
+    let mut outcome = Outcome::done();
+    outcome.result.findings = findings;
+    Ok(outcome)
+}
+
+async fn check_all(
+    context: &Context,
+    action: &Preflight,
+) -> Result<Vec<Finding>, quorate_proto::v1::Problem> {
+    let cluster = context.cluster()?;
+    let node = context.node()?;
+    let marks = marks::load(&context.paths)?;
+    let documents = Documents::of(cluster)?;
+    let role = Role::of(cluster, node, &marks);
+    let (network, leftovers, environment, software, reach, latency) = tokio::join!(
+        network::check(cluster, node),
+        leftovers::check(context, role, cluster, &marks, &documents),
+        environment::check(context, role, cluster, node),
+        software::check(role, cluster, action),
+        reach::check(&action.reach),
+        check_latency(context, role, &documents),
+    );
+    let mut findings = vec![clock::check(action.coordinator_unix_ms)];
+    findings.extend(machine::check(context, role, &documents));
+    findings.extend(system::check(context, role, cluster, &documents));
+    findings.extend(ports::check(context, role, cluster));
+    findings.extend(leftovers);
+    findings.extend(network);
+    findings.extend(subnets::check(context, role, cluster, node));
+    findings.extend(reach);
+    findings.extend(latency);
+    if role.containers() {
+        findings.push(disk::check_space(context.paths.at("/var/lib/containerd")));
+    }
+    findings.extend(software);
+    findings.extend(environment);
+    Ok(findings)
+}
+
+async fn check_latency(context: &Context, role: Role, documents: &Documents) -> Option<Finding> {
+    if !role.member {
+        return None;
+    }
+    let folder: PathBuf = context.paths.at(documents.etcd_data());
+    Some(disk::check_latency(disk::existing(folder)).await)
+}
+
+fn say(context: &Context, findings: &[Finding]) {
+    for finding in findings {
+        let word = match finding.severity() {
+            Severity::Fatal => "fatal",
+            Severity::Warning => "warning",
+            Severity::Ignored => "ignored",
+            Severity::Ok | Severity::Unspecified => continue,
+        };
+        let what = finding
+            .problem
+            .as_ref()
+            .map(|problem| problem.what.as_str());
+        context.say(format!(
+            "{word}: {}: {}",
+            finding.name,
+            what.unwrap_or_default()
+        ));
+    }
 }
