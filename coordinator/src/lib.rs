@@ -11,6 +11,7 @@ pub mod cli;
 pub mod clock;
 pub mod engine;
 pub mod files;
+pub mod server;
 pub mod sessions;
 pub mod spec;
 pub mod store;

@@ -29,6 +29,11 @@ pub struct Sessions {
 
 /// Messages are boxed because a channel allots room for many of its items ahead, once for each agent.
 pub type Outbox = mpsc::Receiver<Box<CoordinatorMessage>>;
+pub type OutboxSender = mpsc::Sender<Box<CoordinatorMessage>>;
+
+pub fn outbox() -> (OutboxSender, Outbox) {
+    mpsc::channel(OUTBOX)
+}
 
 struct Slot {
     view: NodeView,
@@ -37,7 +42,7 @@ struct Slot {
 
 struct Live {
     number: u64,
-    outbox: mpsc::Sender<Box<CoordinatorMessage>>,
+    outbox: OutboxSender,
     ended: CancellationToken,
 }
 
@@ -71,8 +76,13 @@ impl Sessions {
     }
 
     /// Starts a session and ends an older one of the same name.
-    pub async fn open(&self, node: Node, hello: Hello, peer: SocketAddr) -> (Session, Outbox) {
-        let (outbox, messages) = mpsc::channel(OUTBOX);
+    pub async fn open(
+        &self,
+        node: Node,
+        hello: Hello,
+        peer: SocketAddr,
+        outbox: OutboxSender,
+    ) -> Session {
         let session = Session {
             node: node.clone(),
             ended: CancellationToken::new(),
@@ -95,7 +105,7 @@ impl Sessions {
             older.ended.cancel();
         }
         self.tell(Event::Connected { node, hello }).await;
-        (session, messages)
+        session
     }
 
     /// Ends a session, unless a newer one has taken its place. `clean`: the agent said goodbye.
@@ -211,7 +221,8 @@ impl NodeView {
     }
 }
 
-fn goodbye(reason: &str) -> CoordinatorMessage {
+/// The last message of a session.
+pub fn goodbye(reason: &str) -> CoordinatorMessage {
     let goodbye = Goodbye {
         reason: reason.to_owned(),
     };

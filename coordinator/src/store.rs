@@ -40,6 +40,8 @@ use writer::{Backend, Job, Memory};
 
 /// Transactions that wait for the writer. Callers beyond it wait too, which bounds memory when the disk stalls.
 const QUEUE: usize = 4096;
+/// More at a time would not be read.
+const MAX_NOTICES: usize = 20;
 /// Lines of the audit trail that are kept; the oldest go first.
 pub const AUDIT_KEPT: usize = 20_000;
 /// Finished operations that are kept, for `quorate operations`.
@@ -180,6 +182,18 @@ impl Store {
     pub fn notices(&self) -> Vec<String> {
         let notices = self.shared.notices.read();
         notices.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Adds one, once.
+    pub fn notice(&self, text: String) {
+        let mut notices = self
+            .shared
+            .notices
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        if notices.len() < MAX_NOTICES && !notices.contains(&text) {
+            notices.push(text);
+        }
     }
 
     /// Writes what is queued and ends the writer. Further commits fail.

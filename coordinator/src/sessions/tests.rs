@@ -12,6 +12,12 @@ fn peer() -> SocketAddr {
     SocketAddr::from(([10, 0, 0, 1], 4000))
 }
 
+async fn open(sessions: &Sessions, node: Node) -> (Session, Outbox) {
+    let (sender, messages) = outbox();
+    let session = sessions.open(node, Hello::default(), peer(), sender).await;
+    (session, messages)
+}
+
 fn message(id: usize) -> CoordinatorMessage {
     let acknowledge = Acknowledge { id: id.to_string() };
     CoordinatorMessage {
@@ -22,8 +28,8 @@ fn message(id: usize) -> CoordinatorMessage {
 #[tokio::test]
 async fn a_newer_session_ends_the_older_one() {
     let (sessions, mut events) = Sessions::new();
-    let (old, mut old_outbox) = sessions.open(node("a"), Hello::default(), peer()).await;
-    let (new, mut outbox) = sessions.open(node("a"), Hello::default(), peer()).await;
+    let (old, mut old_outbox) = open(&sessions, node("a")).await;
+    let (new, mut outbox) = open(&sessions, node("a")).await;
     assert!(old.ended.is_cancelled() && !new.ended.is_cancelled());
     assert!(old_outbox.recv().await.is_none());
 
@@ -59,7 +65,7 @@ async fn a_newer_session_ends_the_older_one() {
 #[tokio::test]
 async fn an_agent_that_does_not_read_fills_its_own_queue_only() {
     let (sessions, _events) = Sessions::new();
-    let (_session, _outbox) = sessions.open(node("a"), Hello::default(), peer()).await;
+    let (_session, _outbox) = open(&sessions, node("a")).await;
     for at in 0..OUTBOX {
         sessions.send("n1", message(at)).unwrap();
     }
@@ -73,7 +79,7 @@ async fn an_agent_that_does_not_read_fills_its_own_queue_only() {
 #[tokio::test]
 async fn revocation_hits_the_identity_and_not_the_name() {
     let (sessions, mut events) = Sessions::new();
-    let (session, mut outbox) = sessions.open(node("new"), Hello::default(), peer()).await;
+    let (session, mut outbox) = open(&sessions, node("new")).await;
     sessions.revoke(&node("old"), "revoked").await;
     assert!(!session.ended.is_cancelled());
     sessions.revoke(&node("new"), "revoked").await;
@@ -107,7 +113,7 @@ async fn progress_is_dropped_before_anything_waits() {
 #[tokio::test]
 async fn a_report_shows_the_clock_and_the_last_word() {
     let (sessions, _events) = Sessions::new();
-    let (session, _outbox) = sessions.open(node("a"), Hello::default(), peer()).await;
+    let (session, _outbox) = open(&sessions, node("a")).await;
     let report = NodeReport {
         sequence: 3,
         unix_ms: crate::clock::unix_ms() - 60_000,

@@ -1,0 +1,176 @@
+//! One agent's session, from hello to its end. A stream that ends without a goodbye is a lost agent.
+
+use crate::clock;
+use crate::server::Parts;
+use crate::sessions::{Event, Node, OutboxSender, Sealed, Session, goodbye};
+use quorate_proto::limits::{HEARTBEAT_SECONDS, LOST_AFTER_SECONDS, REPORT_AT_REST_MS};
+use quorate_proto::v1::agent_message::Message as Theirs;
+use quorate_proto::v1::coordinator_message::Message as Ours;
+use quorate_proto::v1::{
+    AgentMessage, CoordinatorMessage, Hello, OrderDone, Pace, Problem, Welcome,
+};
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+use zeroize::Zeroizing;
+
+/// An agent says hello with its first bytes.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+const LOST_AFTER: Duration = Duration::from_secs(LOST_AFTER_SECONDS);
+
+pub async fn serve(
+    parts: Parts,
+    node: Node,
+    address: SocketAddr,
+    mut incoming: Streaming<AgentMessage>,
+    outbox: OutboxSender,
+    shutdown: CancellationToken,
+) {
+    let hello = match timeout(HELLO_TIMEOUT, incoming.message()).await {
+        Ok(received) => greeting(&node, received),
+        Err(_) => Err(Problem::new("unavailable-agent", "no hello within 10 s")),
+    };
+    let hello = match hello {
+        Ok(hello) => hello,
+        Err(problem) => {
+            tracing::warn!(node = node.name, %address, %problem, "refused a session");
+            let _ = outbox.try_send(Box::new(goodbye(&problem.what)));
+            return;
+        }
+    };
+    warn_of_newer_coordinator(&parts, &node, &hello);
+    // The first messages, before the engine can send any.
+    for message in greetings(&parts) {
+        let _ = outbox.try_send(Box::new(CoordinatorMessage {
+            message: Some(message),
+        }));
+    }
+    let session = parts.sessions.open(node, hello, address, outbox).await;
+    let clean = listen(&parts, &session, &mut incoming, &shutdown).await;
+    parts.sessions.close(&session, clean).await;
+    tracing::info!(node = session.node.name, clean, "session ended");
+}
+
+fn greeting(node: &Node, received: Result<Option<AgentMessage>, Status>) -> Result<Hello, Problem> {
+    let message =
+        received.map_err(|status| Problem::new("unavailable-agent", status.to_string()))?;
+    match message.and_then(|message| message.message) {
+        Some(Theirs::Hello(hello)) if hello.node_id == node.id => Ok(hello),
+        Some(Theirs::Hello(hello)) => {
+            let claimed: String = hello.node_id.chars().take(64).collect();
+            Err(Problem::new(
+                "denied-node",
+                "the hello is not that of the certificate's node",
+            )
+            .because(claimed))
+        }
+        Some(
+            Theirs::Report(_)
+            | Theirs::Heartbeat(_)
+            | Theirs::Accepted(_)
+            | Theirs::Progress(_)
+            | Theirs::Done(_)
+            | Theirs::Goodbye(_),
+        )
+        | None => Err(Problem::new(
+            "invalid-hello",
+            "the first message is no hello",
+        )),
+    }
+}
+
+/// Orders of ours would be refused there, and that has to be seen here.
+fn warn_of_newer_coordinator(parts: &Parts, node: &Node, hello: &Hello) {
+    if hello.highest_epoch > parts.epoch {
+        parts.store.notice(format!(
+            "nodes obey a newer coordinator (epoch {}, ours is {}): this one's state is an old copy. Stop it, or stop the other one \
+             and restart this one",
+            hello.highest_epoch, parts.epoch
+        ));
+        tracing::error!(
+            node = node.name,
+            theirs = hello.highest_epoch,
+            ours = parts.epoch,
+            "this node obeys a newer coordinator"
+        );
+    }
+}
+
+fn greetings(parts: &Parts) -> [Ours; 2] {
+    let welcome = Welcome {
+        epoch: parts.epoch,
+        unix_ms: clock::unix_ms(),
+        heartbeat_seconds: HEARTBEAT_SECONDS,
+        endpoints: vec![parts.session_address.clone()],
+    };
+    let pace = Pace {
+        report_ms: REPORT_AT_REST_MS,
+    };
+    [Ours::Welcome(welcome), Ours::Pace(pace)]
+}
+
+/// Returns whether the agent said goodbye.
+async fn listen(
+    parts: &Parts,
+    session: &Session,
+    incoming: &mut Streaming<AgentMessage>,
+    shutdown: &CancellationToken,
+) -> bool {
+    loop {
+        let received = tokio::select! {
+            () = session.ended.cancelled() => return false,
+            () = shutdown.cancelled() => return false,
+            received = timeout(LOST_AFTER, incoming.message()) => received,
+        };
+        let message = match received {
+            Ok(Ok(Some(message))) => message.message,
+            Ok(Ok(None)) => return false,
+            Ok(Err(status)) => {
+                tracing::info!(node = session.node.name, %status, "session broke");
+                return false;
+            }
+            Err(_) => {
+                tracing::warn!(node = session.node.name, "nothing heard for too long");
+                return false;
+            }
+        };
+        // An agent of a newer version may say what is not known here.
+        let Some(message) = message else { continue };
+        parts.sessions.heard(session);
+        if let Theirs::Goodbye(_) = message {
+            return true;
+        }
+        receive(parts, session, message).await;
+    }
+}
+
+async fn receive(parts: &Parts, session: &Session, message: Theirs) {
+    let node = session.node.clone();
+    match message {
+        Theirs::Report(report) => parts.sessions.report(session, report),
+        Theirs::Heartbeat(beat) => parts.sessions.heartbeat(session, beat.unix_ms),
+        Theirs::Accepted(accepted) => {
+            let order = accepted.id;
+            parts.sessions.tell(Event::Accepted { node, order }).await;
+        }
+        Theirs::Progress(progress) => parts.sessions.mention(Event::Progress { node, progress }),
+        Theirs::Done(OrderDone {
+            result: Some(result),
+            sealed,
+        }) => {
+            let done = Event::Done {
+                node,
+                result: Box::new(result),
+                sealed: Sealed(Zeroizing::new(sealed)),
+            };
+            parts.sessions.tell(done).await;
+        }
+        Theirs::Done(OrderDone { result: None, .. }) => {
+            tracing::warn!(node = node.name, "a result without content");
+        }
+        Theirs::Hello(_) => tracing::warn!(node = node.name, "a second hello"),
+        Theirs::Goodbye(_) => {}
+    }
+}

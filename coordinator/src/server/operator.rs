@@ -1,0 +1,158 @@
+//! The service of people and scripts. One concern a file; what is about clusters goes to the engine.
+
+mod artifacts;
+mod audit;
+mod nodes;
+mod tokens;
+mod users;
+
+use super::Parts;
+use super::agent::caller;
+use super::status::to_status;
+use quorate_proto::v1::operator_server::Operator;
+use quorate_proto::v1::*;
+use std::pin::Pin;
+use tokio_stream::{Stream, StreamExt};
+use tonic::{Request, Response, Status, Streaming};
+
+pub struct OperatorService {
+    parts: Parts,
+}
+
+impl OperatorService {
+    pub fn new(parts: Parts) -> Self {
+        OperatorService { parts }
+    }
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+/// The caller as the audit trail names it, and what is asked.
+fn open<T>(request: Request<T>) -> Result<(String, T), Status> {
+    let (caller, _) = caller(&request).map_err(to_status)?;
+    Ok((caller.identity.to_string(), request.into_inner()))
+}
+
+fn answer<T>(result: Result<T, Problem>) -> Answer<T> {
+    result.map(Response::new).map_err(to_status)
+}
+
+#[tonic::async_trait]
+impl Operator for OperatorService {
+    type WatchOperationStream = Pin<Box<dyn Stream<Item = Result<OperationEvent, Status>> + Send>>;
+
+    async fn create_token(
+        &self,
+        request: Request<CreateTokenRequest>,
+    ) -> Answer<CreateTokenResponse> {
+        let (who, request) = open(request)?;
+        answer(tokens::create(&self.parts, &who, &request).await)
+    }
+
+    async fn list_tokens(&self, request: Request<ListTokensRequest>) -> Answer<ListTokensResponse> {
+        open(request)?;
+        answer(tokens::list(&self.parts))
+    }
+
+    async fn revoke_token(
+        &self,
+        request: Request<RevokeTokenRequest>,
+    ) -> Answer<RevokeTokenResponse> {
+        let (who, request) = open(request)?;
+        answer(tokens::revoke(&self.parts, &who, &request).await)
+    }
+
+    async fn list_nodes(&self, request: Request<ListNodesRequest>) -> Answer<ListNodesResponse> {
+        let (who, _) = open(request)?;
+        answer(nodes::list(&self.parts, &who).await)
+    }
+
+    async fn revoke_node(&self, request: Request<RevokeNodeRequest>) -> Answer<RevokeNodeResponse> {
+        let (who, request) = open(request)?;
+        answer(nodes::revoke(&self.parts, &who, &request).await)
+    }
+
+    async fn plan(&self, request: Request<PlanRequest>) -> Answer<PlanResponse> {
+        let (who, request) = open(request)?;
+        answer(self.parts.engine.plan(&who, request).await)
+    }
+
+    async fn apply(&self, request: Request<ApplyRequest>) -> Answer<ApplyResponse> {
+        let (who, request) = open(request)?;
+        answer(self.parts.engine.apply(&who, request).await)
+    }
+
+    async fn list_operations(
+        &self,
+        request: Request<ListOperationsRequest>,
+    ) -> Answer<ListOperationsResponse> {
+        let (who, request) = open(request)?;
+        answer(self.parts.engine.list_operations(&who, request).await)
+    }
+
+    async fn watch_operation(
+        &self,
+        request: Request<WatchOperationRequest>,
+    ) -> Answer<Self::WatchOperationStream> {
+        let (who, request) = open(request)?;
+        let events = self.parts.engine.watch_operation(&who, request).await;
+        let events = events.map_err(to_status)?;
+        Ok(Response::new(Box::pin(
+            events.map(|event| event.map_err(to_status)),
+        )))
+    }
+
+    async fn status(&self, request: Request<StatusRequest>) -> Answer<StatusResponse> {
+        let (who, request) = open(request)?;
+        answer(self.parts.engine.status(&who, request).await)
+    }
+
+    async fn check(&self, request: Request<CheckRequest>) -> Answer<CheckResponse> {
+        let (who, request) = open(request)?;
+        answer(self.parts.engine.check(&who, request).await)
+    }
+
+    async fn sign_user(&self, request: Request<SignUserRequest>) -> Answer<SignUserResponse> {
+        let (who, request) = open(request)?;
+        answer(self.parts.engine.sign_user(&who, request).await)
+    }
+
+    async fn add_artifact(
+        &self,
+        request: Request<Streaming<AddArtifactRequest>>,
+    ) -> Answer<AddArtifactResponse> {
+        let (who, incoming) = open(request)?;
+        answer(artifacts::add(&self.parts, &who, incoming).await)
+    }
+
+    async fn list_artifacts(
+        &self,
+        request: Request<ListArtifactsRequest>,
+    ) -> Answer<ListArtifactsResponse> {
+        open(request)?;
+        answer(artifacts::list(&self.parts))
+    }
+
+    async fn create_user(&self, request: Request<CreateUserRequest>) -> Answer<CreateUserResponse> {
+        let (who, request) = open(request)?;
+        answer(self.parts.authority.create_user(&who, &request).await)
+    }
+
+    async fn revoke_user(&self, request: Request<RevokeUserRequest>) -> Answer<RevokeUserResponse> {
+        let (who, request) = open(request)?;
+        answer(users::revoke(&self.parts, &who, &request).await)
+    }
+
+    async fn list_certificates(
+        &self,
+        request: Request<ListCertificatesRequest>,
+    ) -> Answer<ListCertificatesResponse> {
+        open(request)?;
+        answer(users::certificates(&self.parts))
+    }
+
+    async fn list_audit(&self, request: Request<ListAuditRequest>) -> Answer<ListAuditResponse> {
+        let (_, request) = open(request)?;
+        answer(audit::list(&self.parts, &request))
+    }
+}
