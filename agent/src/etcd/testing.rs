@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-const ETCD: &str = "/usr/bin/etcd";
+pub const ETCD: &str = "/usr/bin/etcd";
 const HOUR: Duration = Duration::from_secs(3600);
 /// Far above what a start takes on a busy machine.
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
@@ -29,18 +29,27 @@ pub struct TestMember {
     process: Option<Child>,
 }
 
+pub fn require_etcd() {
+    assert!(
+        PathBuf::from(ETCD).is_file(),
+        "{ETCD} is missing: install the Debian package etcd-server to run this test"
+    );
+}
+
+/// Second and third byte of loopback addresses that nobody else uses.
+pub fn unique_network() -> (u8, u8) {
+    let process = (std::process::id() % 200) as u8;
+    (20 + process, NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
 impl TestCluster {
     /// A cluster of one.
     pub async fn start() -> Self {
-        assert!(
-            PathBuf::from(ETCD).is_file(),
-            "{ETCD} is missing: install the Debian package etcd-server to run this test"
-        );
-        let process = (std::process::id() % 200) as u8;
+        require_etcd();
         let mut cluster = TestCluster {
             folder: tempfile::tempdir().unwrap(),
             authority: Authority::create("test etcd", HOUR, SystemTime::now()).unwrap(),
-            network: (20 + process, NEXT.fetch_add(1, Ordering::Relaxed)),
+            network: unique_network(),
             members: Vec::new(),
         };
         let first = cluster.address(1);

@@ -1,0 +1,289 @@
+//! etcd's options for one member, as the environment file of its unit. Pure.
+//!
+//! Comments in the file say which cluster and which member it is for, so that data of another one is recognised.
+
+use quorate_proto::v1::{ClusterConfig, MemberAddress, NodeConfig, Problem};
+use std::net::IpAddr;
+
+pub const DATA_FOLDER: &str = "/var/lib/etcd/quorate";
+const PKI: &str = "/etc/quorate/etcd/pki";
+const PEER_PORT: u16 = 2380;
+const CLIENT_PORT: u16 = crate::etcd::CLIENT_PORT;
+/// Metrics and health, without TLS: where load balancers look.
+pub const METRICS_PORT: u16 = 2381;
+/// The largest database that etcd recommends.
+const QUOTA_BYTES: u64 = 8 * 1024 * 1024 * 1024;
+/// Revisions older than this are dropped, hourly; otherwise the database only grows.
+const COMPACTION: &str = "8h";
+
+/// How the member comes to its cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// The first of a new cluster.
+    New,
+    /// Added to an existing one, with this id.
+    Join(u64),
+}
+
+impl Start {
+    /// As written into the file.
+    pub fn identity(self) -> String {
+        match self {
+            Start::New => "first".to_owned(),
+            Start::Join(id) => format!("{id:x}"),
+        }
+    }
+}
+
+/// What an environment file says about whom it is for.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Identity {
+    pub cluster: String,
+    pub member: String,
+}
+
+pub fn peer_url(address: IpAddr) -> String {
+    url("https", address, PEER_PORT)
+}
+
+pub fn render(
+    cluster: &ClusterConfig,
+    node: &NodeConfig,
+    address: IpAddr,
+    start: Start,
+    initial: &[MemberAddress],
+) -> Result<String, Problem> {
+    let loopback = IpAddr::from([127, 0, 0, 1]);
+    let client_url = url("https", address, CLIENT_PORT);
+    let both = |scheme, port| {
+        format!(
+            "{},{}",
+            url(scheme, address, port),
+            url(scheme, loopback, port)
+        )
+    };
+    let members: Vec<String> = initial
+        .iter()
+        .map(|member| format!("{}={}", member.name, member.peer_url))
+        .collect();
+    let state = match start {
+        Start::New => "new",
+        Start::Join(_) => "existing",
+    };
+    let mut options = vec![
+        ("ETCD_NAME", node.name.clone()),
+        ("ETCD_DATA_DIR", DATA_FOLDER.to_owned()),
+        ("ETCD_LISTEN_PEER_URLS", peer_url(address)),
+        ("ETCD_INITIAL_ADVERTISE_PEER_URLS", peer_url(address)),
+        ("ETCD_LISTEN_CLIENT_URLS", both("https", CLIENT_PORT)),
+        ("ETCD_ADVERTISE_CLIENT_URLS", client_url),
+        ("ETCD_LISTEN_METRICS_URLS", both("http", METRICS_PORT)),
+        ("ETCD_INITIAL_CLUSTER", members.join(",")),
+        ("ETCD_INITIAL_CLUSTER_STATE", state.to_owned()),
+        ("ETCD_INITIAL_CLUSTER_TOKEN", cluster.id.clone()),
+        ("ETCD_STRICT_RECONFIG_CHECK", "true".to_owned()),
+        ("ETCD_CLIENT_CERT_AUTH", "true".to_owned()),
+        ("ETCD_TRUSTED_CA_FILE", format!("{PKI}/ca.crt")),
+        ("ETCD_CERT_FILE", format!("{PKI}/server.crt")),
+        ("ETCD_KEY_FILE", format!("{PKI}/server.key")),
+        ("ETCD_PEER_CLIENT_CERT_AUTH", "true".to_owned()),
+        ("ETCD_PEER_TRUSTED_CA_FILE", format!("{PKI}/ca.crt")),
+        ("ETCD_PEER_CERT_FILE", format!("{PKI}/peer.crt")),
+        ("ETCD_PEER_KEY_FILE", format!("{PKI}/peer.key")),
+        ("ETCD_AUTO_COMPACTION_MODE", "periodic".to_owned()),
+        ("ETCD_AUTO_COMPACTION_RETENTION", COMPACTION.to_owned()),
+        ("ETCD_QUOTA_BACKEND_BYTES", QUOTA_BYTES.to_string()),
+        ("ETCD_HEARTBEAT_INTERVAL", "100".to_owned()),
+        ("ETCD_ELECTION_TIMEOUT", "1000".to_owned()),
+        ("ETCD_LOGGER", "zap".to_owned()),
+        ("ETCD_LOG_OUTPUTS", "stderr".to_owned()),
+    ];
+    if cfg!(target_arch = "aarch64") {
+        // etcd 3.4 refuses to start there unless told to.
+        options.push(("ETCD_UNSUPPORTED_ARCH", "arm64".to_owned()));
+    }
+    let mut text = format!(
+        "# Written by quorate-agent; changes are overwritten.\n# cluster {}\n# member {}\n",
+        plain("cluster.id", &cluster.id)?,
+        start.identity()
+    );
+    for (name, value) in &options {
+        text += &format!("{name}={}\n", plain(name, value)?);
+    }
+    Ok(text)
+}
+
+/// Whom a file is for; `None` if it is not one of ours.
+pub fn identity(text: &str) -> Option<Identity> {
+    let after = |prefix: &str| {
+        text.lines()
+            .find_map(|line| line.strip_prefix(prefix))
+            .map(str::to_owned)
+    };
+    Some(Identity {
+        cluster: after("# cluster ")?,
+        member: after("# member ")?,
+    })
+}
+
+/// The same file for a member that has its data: the members it began with are left out. Should the data be lost, etcd then refuses
+/// to start, where it would otherwise come back without what it has promised to the others, and ruin the cluster.
+pub fn settled(text: &str) -> String {
+    let value = |name: &str| {
+        text.lines()
+            .find_map(|line| line.strip_prefix(name))
+            .unwrap_or_default()
+    };
+    let name = value("ETCD_NAME=");
+    let peer_url = value("ETCD_INITIAL_ADVERTISE_PEER_URLS=");
+    let line = |line: &str| {
+        if line.starts_with("ETCD_INITIAL_CLUSTER=") {
+            return format!("ETCD_INITIAL_CLUSTER={name}={peer_url}\n");
+        }
+        if line.starts_with("ETCD_INITIAL_CLUSTER_STATE=") {
+            return "ETCD_INITIAL_CLUSTER_STATE=existing\n".to_owned();
+        }
+        format!("{line}\n")
+    };
+    text.lines().map(line).collect()
+}
+
+fn url(scheme: &str, address: IpAddr, port: u16) -> String {
+    format!("{scheme}://{}", std::net::SocketAddr::new(address, port))
+}
+
+/// Values stand unquoted in the file, so that nothing that systemd would interpret may be in them.
+fn plain<'a>(field: &str, value: &'a str) -> Result<&'a str, Problem> {
+    let safe = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:,/=[]".contains(&byte);
+    if !value.is_empty() && value.bytes().all(safe) {
+        return Ok(value);
+    }
+    Err(Problem::new(
+        "option-invalid",
+        format!("{value:?} cannot be an option of etcd"),
+    )
+    .at(field)
+    .because("only letters, digits and -_.:,/=[] are allowed")
+    .next("use another name in the cluster file"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cluster() -> ClusterConfig {
+        ClusterConfig {
+            id: "01J0000000000000000000000".into(),
+            ..ClusterConfig::default()
+        }
+    }
+
+    fn node(name: &str) -> NodeConfig {
+        NodeConfig {
+            name: name.into(),
+            ..NodeConfig::default()
+        }
+    }
+
+    fn member(name: &str, peer_url: &str) -> MemberAddress {
+        MemberAddress {
+            name: name.into(),
+            peer_url: peer_url.into(),
+        }
+    }
+
+    #[test]
+    fn a_joiner_over_ipv6() {
+        let initial = [
+            member("n1", "https://10.0.0.1:2380"),
+            member("n2", "https://[2001:db8::2]:2380"),
+        ];
+        let address = "2001:db8::2".parse().unwrap();
+        let text = render(
+            &cluster(),
+            &node("n2"),
+            address,
+            Start::Join(0xab),
+            &initial,
+        )
+        .unwrap();
+        for line in [
+            "ETCD_NAME=n2",
+            "ETCD_LISTEN_PEER_URLS=https://[2001:db8::2]:2380",
+            "ETCD_LISTEN_CLIENT_URLS=https://[2001:db8::2]:2379,https://127.0.0.1:2379",
+            "ETCD_LISTEN_METRICS_URLS=http://[2001:db8::2]:2381,http://127.0.0.1:2381",
+            "ETCD_INITIAL_CLUSTER=n1=https://10.0.0.1:2380,n2=https://[2001:db8::2]:2380",
+            "ETCD_INITIAL_CLUSTER_STATE=existing",
+            "ETCD_CLIENT_CERT_AUTH=true",
+            "ETCD_PEER_CLIENT_CERT_AUTH=true",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} not in\n{text}");
+        }
+        let expected = Identity {
+            cluster: cluster().id,
+            member: "ab".into(),
+        };
+        assert_eq!(identity(&text), Some(expected));
+    }
+
+    #[test]
+    fn the_first_member() {
+        let address = "10.0.0.1".parse().unwrap();
+        let initial = [member("n1", &peer_url(address))];
+        let text = render(&cluster(), &node("n1"), address, Start::New, &initial).unwrap();
+        assert!(text.contains("\nETCD_INITIAL_CLUSTER_STATE=new\n"));
+        assert_eq!(identity(&text).unwrap().member, "first");
+        assert_eq!(identity("ETCD_NAME=n1\n"), None);
+    }
+
+    #[test]
+    fn a_settled_member_does_not_begin_anew() {
+        let address = "10.0.0.2".parse().unwrap();
+        let initial = [
+            member("n1", "https://10.0.0.1:2380"),
+            member("n2", "https://10.0.0.2:2380"),
+        ];
+        let text = render(&cluster(), &node("n2"), address, Start::Join(7), &initial).unwrap();
+        let after = settled(&text);
+        for line in [
+            "ETCD_INITIAL_CLUSTER=n2=https://10.0.0.2:2380",
+            "ETCD_INITIAL_CLUSTER_STATE=existing",
+        ] {
+            assert!(after.lines().any(|l| l == line), "{line} not in\n{after}");
+        }
+        assert_eq!(after.lines().count(), text.lines().count());
+        assert_eq!(identity(&after), identity(&text));
+        assert_eq!(settled(&after), after);
+    }
+
+    #[test]
+    fn no_value_breaks_out_of_its_line() {
+        let address = "10.0.0.1".parse().unwrap();
+        for hostile in [
+            "",
+            "n1\nETCD_FORCE_NEW_CLUSTER=true",
+            "n1\\",
+            "n 1",
+            "n'1",
+            "n\"1",
+            "$HOME",
+            "n1;",
+            "n\u{e9}",
+        ] {
+            let initial = [member("n1", "https://10.0.0.1:2380")];
+            let refused = render(&cluster(), &node(hostile), address, Start::New, &initial);
+            assert_eq!(refused.unwrap_err().code, "option-invalid", "{hostile:?}");
+            if !hostile.is_empty() {
+                let initial = [member(hostile, "https://10.0.0.1:2380")];
+                let refused = render(&cluster(), &node("n1"), address, Start::New, &initial);
+                assert_eq!(refused.unwrap_err().code, "option-invalid", "{hostile:?}");
+            }
+            let cluster = ClusterConfig {
+                id: hostile.into(),
+                ..ClusterConfig::default()
+            };
+            let refused = render(&cluster, &node("n1"), address, Start::New, &[]);
+            assert_eq!(refused.unwrap_err().code, "option-invalid", "{hostile:?}");
+        }
+    }
+}
