@@ -1,1 +1,5 @@
-fn main() {}
+//! The agent's program; everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    quorate_agent::cli::main()
+}

@@ -1,0 +1,121 @@
+//! Sessions: from hello to goodbye, and from one to the next.
+
+use super::*;
+
+#[tokio::test]
+async fn a_session_from_hello_to_goodbye() {
+    let (node, mut coordinator) = Node::new().await;
+    let agent = node.start().await;
+    let mut session = welcomed(&mut coordinator, 1).await;
+    assert_eq!(session.hello.node_id, "n1");
+    assert_eq!(session.hello.highest_epoch, 0);
+    assert_eq!(beat(&mut session).await, Some(1));
+    assert_eq!(beat(&mut session).await, Some(2));
+    session.deliver(&check(1), &[]).await;
+    assert_eq!(accepted(&mut session).await, id(1));
+    assert_eq!(
+        progress(&mut session).await,
+        Some((1, "at work".to_owned()))
+    );
+    let done = session.done().await;
+    assert_eq!(
+        (status(&done), done.result.expect("result").id),
+        (OrderStatus::Succeeded, id(1))
+    );
+    // The first came at once; the second long before its time, as an order was done.
+    assert_eq!(report(&mut session).await, Some(2));
+    agent.stop.cancel();
+    assert_eq!(
+        goodbye(&mut session).await,
+        Some("the agent stops".to_owned())
+    );
+    drop(session);
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn an_order_outlives_its_session() {
+    let (node, mut coordinator) = Node::new().await;
+    let agent = node.start().await;
+    let mut session = welcomed(&mut coordinator, 1).await;
+    session.deliver(&install(1, "wait"), &[]).await;
+    accepted(&mut session).await;
+    // Delivered twice while it runs.
+    session.deliver(&install(1, "wait"), &[]).await;
+    accepted(&mut session).await;
+    drop(session);
+    let mut session = welcomed(&mut coordinator, 1).await;
+    assert_eq!(session.hello.running_orders, [id(1)]);
+    // A renewed certificate ends the session and not the order.
+    agent.redial.send_replace(());
+    assert_eq!(
+        goodbye(&mut session).await,
+        Some("the certificate was renewed".to_owned())
+    );
+    drop(session);
+    let mut session = welcomed(&mut coordinator, 1).await;
+    node.script.go.notify_one();
+    assert_eq!(status(&session.done().await), OrderStatus::Succeeded);
+    assert_eq!(node.script.runs(), 1);
+    drop(session);
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn who_is_evicted_comes_back() {
+    let (node, mut coordinator) = Node::new().await;
+    let agent = node.start().await;
+    let session = welcomed(&mut coordinator, 1).await;
+    session.goodbye("a newer session took over").await;
+    let mut session = welcomed(&mut coordinator, 1).await;
+    session.deliver(&check(1), &[]).await;
+    assert_eq!(status(&session.done().await), OrderStatus::Succeeded);
+    assert_eq!(agent.problems(), ["coordinator-goodbye"]);
+    drop(session);
+    agent.kill().await;
+}
+
+#[tokio::test]
+async fn a_busy_coordinator_is_left_alone_for_as_long_as_it_asks() {
+    let (mut node, first) = Node::new().await;
+    first.stop();
+    let mut status = tonic::Status::resource_exhausted("too many agents at once");
+    let wait = "300".parse().expect("value");
+    status
+        .metadata_mut()
+        .insert(crate::link::failure::RETRY_AFTER, wait);
+    let busy = Answers {
+        busy: Arc::new(Mutex::new(vec![status])),
+        ..Answers::default()
+    };
+    let mut coordinator = Coordinator::start(node.authority.clone(), busy).await;
+    node.endpoints = vec![coordinator.endpoint.clone()];
+    let agent = node.start().await;
+    let session = coordinator.session().await;
+    let waits: Vec<Duration> = agent
+        .states
+        .lock()
+        .expect("lock")
+        .iter()
+        .filter_map(|state| match state {
+            LinkState::Disconnected { again_in, .. } => Some(*again_in),
+            LinkState::Connected { .. } => None,
+        })
+        .collect();
+    assert_eq!(agent.problems(), ["coordinator-busy"]);
+    assert!(waits[0] >= Duration::from_millis(300));
+    drop(session);
+    agent.kill().await;
+}
+
+#[tokio::test]
+async fn goes_to_the_next_endpoint() {
+    let (mut node, mut coordinator) = Node::new().await;
+    node.endpoints.insert(0, "127.0.0.1:1".to_owned());
+    let agent = node.start().await;
+    let session = welcomed(&mut coordinator, 1).await;
+    assert_eq!(agent.problems(), ["coordinator-unreachable"]);
+    assert!(agent.runner.hello().running_orders.is_empty());
+    drop(session);
+    agent.kill().await;
+}
