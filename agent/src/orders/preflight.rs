@@ -8,7 +8,7 @@ mod environment;
 pub mod finding;
 mod kernel_config;
 mod leftovers;
-mod machine;
+pub mod machine;
 mod network;
 mod ports;
 mod reach;

@@ -88,7 +88,7 @@ fn judge_memory(megabytes: Option<u64>) -> Finding {
 }
 
 /// Before the order install, swap is only announced to go; after it, it has come back.
-fn judge_swap(devices: &[String], allowed: bool, installed: bool) -> Finding {
+pub fn judge_swap(devices: &[String], allowed: bool, installed: bool) -> Finding {
     const NAME: &str = "Swap";
     if devices.is_empty() {
         return ok(NAME, "no swap");
