@@ -1,11 +1,12 @@
 //! What the agent sees of its machine and of the local cluster member. Read only, bounded in time.
 //!
-//! - [`host`]: the machine itself; [`etcd`], [`kube`]: the local part of the cluster.
+//! - [`host`]: the machine itself; [`etcd`], [`kube`], [`load_balancer`]: the local part of the cluster.
 //!   Absent means unknown, and unknown is unsafe.
 
 pub mod etcd;
 pub mod host;
 pub mod kube;
+pub mod load_balancer;
 
 use crate::journal::now_ms;
 use crate::marks;
@@ -21,10 +22,11 @@ pub async fn report(paths: &Paths, sequence: u64) -> NodeReport {
         }
     };
     let known = marks.clone().unwrap_or_default();
-    let (host, etcd, kube) = tokio::join!(
+    let (host, etcd, kube, load_balancer) = tokio::join!(
         host::facts(paths),
         etcd::view(paths, &known),
         kube::view(paths, &known),
+        load_balancer::view(paths, &known),
     );
     NodeReport {
         sequence,
@@ -33,6 +35,6 @@ pub async fn report(paths: &Paths, sequence: u64) -> NodeReport {
         marks,
         etcd,
         kube,
-        load_balancer: None,
+        load_balancer,
     }
 }
