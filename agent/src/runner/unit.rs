@@ -159,3 +159,6 @@ fn died(unit: &str, verdict: &str) -> Problem {
         .because(format!("systemd says: {verdict}"))
         .next(format!("journalctl -u {unit}"))
 }
+
+#[cfg(test)]
+mod tests;
