@@ -151,7 +151,10 @@ pub fn load(places: &Places) -> Outcome<Context> {
 }
 
 fn read(path: &Path) -> Result<Context, Problem> {
-    let text = Zeroizing::new(files::read_text(path, MAX_CONTEXT_BYTES)?);
+    let text = files::read_text(path, MAX_CONTEXT_BYTES).map_err(|problem| {
+        problem.next("name another file by --context; on the coordinator's machine use sudo")
+    })?;
+    let text = Zeroizing::new(text);
     // The parser's message may quote the file, and with it the key; its place is enough.
     serde_saphyr::from_str(&text).map_err(|error| {
         let place = error.location().map(|at| format!(", line {}", at.line()));

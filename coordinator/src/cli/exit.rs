@@ -32,7 +32,8 @@ impl Exit {
 
     /// From what the coordinator answered.
     pub fn of(code: Code, problem: &Problem) -> Exit {
-        if is_refusal(problem) || matches!(code, Code::FailedPrecondition | Code::Aborted) {
+        // Aborted: somebody else was faster, and so nothing was done.
+        if is_refusal(problem) || code == Code::Aborted {
             Exit::Refused
         } else if code == Code::Unavailable {
             Exit::Unreachable
@@ -77,8 +78,9 @@ mod tests {
             (Code::Internal, "store-failed", 1),
             (Code::Unavailable, "", 4),
             (Code::DeadlineExceeded, "", 6),
-            (Code::FailedPrecondition, "revision-moved", 5),
-            (Code::Aborted, "", 5),
+            (Code::FailedPrecondition, "refused-conflict", 5),
+            (Code::FailedPrecondition, "cluster-not-ready", 1),
+            (Code::Aborted, "conflict-changed", 5),
             (Code::InvalidArgument, "refused-omission", 5),
             (Code::Unavailable, "refused-quorum", 5),
         ] {

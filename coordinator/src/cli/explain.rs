@@ -45,7 +45,9 @@ fn of_link(link: &(dyn Error + 'static)) -> Option<Cause> {
     if let Some(tls) = link.downcast_ref::<rustls::Error>() {
         return Some(of_tls(tls));
     }
-    let error = link.downcast_ref::<io::Error>()?;
+    let Some(error) = link.downcast_ref::<io::Error>() else {
+        return of_text(&link.to_string());
+    };
     // The error inside of an io::Error is no link of the chain of its own.
     if let Some(tls) = error
         .get_ref()
@@ -56,7 +58,19 @@ fn of_link(link: &(dyn Error + 'static)) -> Option<Cause> {
     of_io(error)
 }
 
+/// HTTP/2 keeps no more of an error under it than its text.
+fn of_text(text: &str) -> Option<Cause> {
+    let (_, name) = text.split_once("received fatal alert: ")?;
+    let alert = ALERTS
+        .iter()
+        .find(|alert| name.starts_with(&format!("{alert:?}")));
+    alert.map(|alert| of_alert(*alert))
+}
+
 fn of_io(error: &io::Error) -> Option<Cause> {
+    if let Some(cause) = of_text(&error.to_string()) {
+        return Some(cause);
+    }
     let kind = error.kind();
     if kind == ErrorKind::ConnectionRefused {
         Some(Cause::Refused)
@@ -106,18 +120,25 @@ fn of_certificate(reason: &CertificateError) -> Cause {
     }
 }
 
+/// What a server sends that does not like a certificate.
+const ALERTS: [AlertDescription; 7] = [
+    AlertDescription::CertificateRevoked,
+    AlertDescription::CertificateExpired,
+    AlertDescription::CertificateUnknown,
+    AlertDescription::CertificateRequired,
+    AlertDescription::BadCertificate,
+    AlertDescription::AccessDenied,
+    AlertDescription::UnknownCA,
+];
+
 fn of_alert(alert: AlertDescription) -> Cause {
-    use AlertDescription as A;
-    let reason = if alert == A::CertificateRevoked {
+    let reason = if alert == AlertDescription::CertificateRevoked {
         "it was revoked"
-    } else if alert == A::CertificateExpired {
+    } else if alert == AlertDescription::CertificateExpired {
         "it has ended"
-    } else if alert == A::UnknownCA {
+    } else if alert == AlertDescription::UnknownCA {
         "its authority is not one of the coordinator's"
-    } else if matches!(
-        alert,
-        A::BadCertificate | A::CertificateUnknown | A::CertificateRequired | A::AccessDenied
-    ) {
+    } else if ALERTS.contains(&alert) {
         "the coordinator gives no reason"
     } else {
         return Cause::Other(format!("TLS alert {alert:?}"));
@@ -228,6 +249,10 @@ mod tests {
             (
                 alert(AlertDescription::CertificateExpired),
                 Cause::Rejected("it has ended".into()),
+            ),
+            (
+                io::Error::other("connection error: received fatal alert: CertificateRevoked"),
+                Cause::Rejected("it was revoked".into()),
             ),
             (io::Error::other("odd"), Cause::Other("odd".into())),
         ] {

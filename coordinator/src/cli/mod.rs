@@ -8,7 +8,7 @@ mod attachments;
 mod confirm;
 mod connect;
 mod console;
-mod context;
+pub(crate) mod context;
 mod etcd_folder;
 mod exit;
 mod explain;

@@ -62,7 +62,7 @@ fn row(node: &NodeInfo, look: &Look) -> [Item; 17] {
         known(host.disk_bytes > 0, bytes(host.disk_free_bytes)).into(),
         rfc3339(node.last_seen_unix_ms).into(),
         (&node.agent_version).into(),
-        clock(node.clock_offset_ms),
+        clock(node),
         (&host.os).into(),
         (&host.kernel).into(),
         rfc3339(ms(node.certificate_expires_unix)).into(),
@@ -78,9 +78,12 @@ fn agent(node: &NodeInfo) -> Item {
     })
 }
 
-fn clock(offset_ms: i64) -> Item {
-    let sign = if offset_ms < 0 { "-" } else { "+" };
-    let size = offset_ms.unsigned_abs();
+fn clock(node: &NodeInfo) -> Item {
+    if node.host.is_none() {
+        return "".into();
+    }
+    let sign = if node.clock_offset_ms < 0 { "-" } else { "+" };
+    let size = node.clock_offset_ms.unsigned_abs();
     let tone = if size < OFFSET_MS {
         Tone::Plain
     } else {

@@ -182,11 +182,7 @@ fn etcd_table(members: &[EtcdRow], look: &Look) -> String {
         grid.row([
             (&member.name).into(),
             role.into(),
-            Item::state(if member.healthy {
-                "healthy"
-            } else {
-                "unhealthy"
-            }),
+            Item::state(member_health(member)),
             member.term.to_string().into(),
             member.lag.to_string().into(),
             bytes(member.db_size).into(),
@@ -199,6 +195,15 @@ fn etcd_table(members: &[EtcdRow], look: &Look) -> String {
         ]);
     }
     grid.render(&indented(look))
+}
+
+/// Health is a voter's; a learner has yet to become one.
+fn member_health(member: &EtcdRow) -> &'static str {
+    match (member.healthy, member.learner) {
+        (true, _) => "healthy",
+        (false, true) => "syncing",
+        (false, false) => "unhealthy",
+    }
 }
 
 fn load_balancers(balancers: &[LoadBalancerStatus], look: &Look) -> String {

@@ -130,10 +130,10 @@ prod  kubeadm v1.33.13  10.0.0.10:6443  degraded, tolerates no failure
   cp3   member  10.0.0.13  a     connected  no     join   v1.33.13  in sync in about 2 s
 
   etcd  2 of 2 voters healthy, quorum 2, learners 1
-  NAME  ROLE     HEALTH     TERM  LAG  DB SIZE   ALARMS  VERSION  DETAIL
-  cp1   leader   healthy    3     0    20.5 MiB  -       3.5.24   -
-  cp2   voter    healthy    3     0    20.5 MiB  -       3.5.24   -
-  cp3   learner  unhealthy  3     14   20.5 MiB  -       3.5.24   -
+  NAME  ROLE     HEALTH   TERM  LAG  DB SIZE   ALARMS  VERSION  DETAIL
+  cp1   leader   healthy  3     0    20.5 MiB  -       3.5.24   -
+  cp2   voter    healthy  3     0    20.5 MiB  -       3.5.24   -
+  cp3   learner  syncing  3     14   20.5 MiB  -       3.5.24   -
 
   Load balancers
   NODE  STATE  FRONT END       BACK ENDS UP  DETAIL

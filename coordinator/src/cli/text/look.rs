@@ -49,7 +49,9 @@ impl Tone {
     pub fn of_state(state: &str) -> Tone {
         match state {
             "healthy" | "done" | "ready" | "live" | "up" | "yes" | "connected" => Tone::Good,
-            "degraded" | "forming" | "unknown" | "running" | "waiting" | "expired" => Tone::Warn,
+            "degraded" | "forming" | "unknown" | "running" | "syncing" | "waiting" | "expired" => {
+                Tone::Warn
+            }
             "unavailable" | "unhealthy" | "failed" | "revoked" | "lost" | "down" | "no" => {
                 Tone::Bad
             }

@@ -1,4 +1,4 @@
-//! `quorate user create`: the key is made here and stays here.
+//! `quorate user`. The key of a new one is made here and stays here.
 
 use super::Session;
 use crate::cli::args::{UserCommand, UserRole};
@@ -6,26 +6,43 @@ use crate::cli::connect::{SHORT, call};
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Outcome;
-use crate::cli::files;
 use crate::cli::text::{clean, units};
+use crate::cli::{confirm, files};
 use quorate_pki::KeyRequest;
-use quorate_proto::v1::{CreateUserRequest, Problem};
+use quorate_proto::v1::{CreateUserRequest, Problem, RevokeUserRequest};
 use std::path::Path;
 use std::time::Duration;
 
 pub async fn run(session: &Session<'_>, command: UserCommand) -> Outcome<Exit> {
-    let UserCommand::Create {
-        name,
-        role,
-        ttl,
-        output,
-        force,
-    } = command;
-    // Before a certificate is issued that could not be kept.
-    if output.exists() && !force {
-        return Err(files::exists(&output).into());
+    match command {
+        UserCommand::Create {
+            name,
+            role,
+            ttl,
+            output,
+            force,
+        } => {
+            // Before a certificate is issued that could not be kept.
+            if output.exists() && !force {
+                return Err(files::exists(&output).into());
+            }
+            create(session, &name, role, ttl, &output, force).await
+        }
+        UserCommand::Revoke { name, yes } => revoke(session, name, yes).await,
     }
-    create(session, &name, role, ttl, &output, force).await
+}
+
+async fn revoke(session: &Session<'_>, name: String, yes: bool) -> Outcome<Exit> {
+    let what = format!(
+        "This shuts {} out, with every certificate of that name.",
+        clean(&name)
+    );
+    confirm::typed(session.console, &what, &name, yes)?;
+    let (context, mut client) = session.open().await?;
+    let request = RevokeUserRequest { name: name.clone() };
+    call(&context, SHORT, client.revoke_user(request)).await?;
+    session.console.note(format!("{} is revoked", clean(&name)));
+    Ok(Exit::Ok)
 }
 
 async fn create(

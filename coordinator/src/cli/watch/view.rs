@@ -5,10 +5,11 @@ use super::rows::{Row, State, rows};
 use crate::cli::args::ProgressMode;
 use crate::cli::console::Console;
 use crate::cli::failure::Outcome;
-use crate::cli::text::units::{duration, rfc3339};
+use crate::cli::render::operations::took;
+use crate::cli::text::units::rfc3339;
 use crate::cli::text::{clean, json};
 use crate::clock;
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use quorate_proto::v1::{NodeProgress, OperationEvent, Problem};
 use std::time::Duration;
 
@@ -109,6 +110,7 @@ fn change_line(node: &NodeProgress, now_ms: i64) -> String {
 struct Live {
     all: MultiProgress,
     head: ProgressBar,
+    titled: bool,
     bars: Vec<(ProgressBar, Option<State>)>,
 }
 
@@ -121,21 +123,26 @@ impl Live {
         Live {
             all,
             head,
+            titled: false,
             bars: Vec::new(),
         }
     }
 
-    fn head(&self, event: &OperationEvent) {
-        let Some(operation) = &event.operation else {
+    /// The headline counts the time on its own between events.
+    fn head(&mut self, event: &OperationEvent) {
+        let Some(operation) = event.operation.as_ref().filter(|_| !self.titled) else {
             return;
         };
-        let (cluster, kind) = (clean(&operation.cluster), clean(&operation.kind));
-        let since = clock::unix_ms().saturating_sub(operation.started_unix_ms);
-        let since = Duration::from_millis(u64::try_from(since).unwrap_or_default());
-        self.head.set_message(format!(
-            "{kind} {cluster}, {}",
-            duration(Duration::from_secs(since.as_secs()))
-        ));
+        self.titled = true;
+        let title = format!("{} {}", clean(&operation.kind), clean(&operation.cluster));
+        let operation = operation.clone();
+        let since = move |_: &ProgressState, out: &mut dyn std::fmt::Write| {
+            // A headline without its time is no harm.
+            let _ = write!(out, "{}", took(&operation, clock::unix_ms()));
+        };
+        let style = style("{msg}, {since}").with_key("since", since);
+        self.head.set_style(style);
+        self.head.set_message(title);
     }
 
     fn draw(&mut self, rows: &[Row]) {

@@ -1,95 +1,9 @@
-//! The command line as clap sees it.
+//! What each command takes.
 
-use super::exit;
-use super::text::units::parse_duration;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use crate::cli::text::units::parse_duration;
+use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
-
-#[derive(Debug, Parser)]
-#[command(
-    name = "quorate",
-    version,
-    about = "Form and keep highly available Kubernetes and etcd clusters on plain Debian machines",
-    after_help = exit::HELP,
-    arg_required_else_help = true,
-    propagate_version = true
-)]
-pub struct Cli {
-    #[command(flatten)]
-    pub globals: Globals,
-    #[command(subcommand)]
-    pub command: Command,
-}
-
-#[derive(Clone, Debug, Args)]
-pub struct Globals {
-    /// File with the coordinator's address and your certificate
-    /// [default: ~/.config/quorate/context.yaml, then /etc/quorate/context.yaml]
-    #[arg(
-        long,
-        global = true,
-        env = "QUORATE_CONTEXT",
-        value_name = "FILE",
-        hide_env_values = true
-    )]
-    pub context: Option<PathBuf>,
-    /// No colours
-    #[arg(long, global = true)]
-    pub no_color: bool,
-    /// Only data and errors
-    #[arg(short, long, global = true)]
-    pub quiet: bool,
-    /// More about errors, and the tools' own lines while an operation runs
-    #[arg(short, long, global = true)]
-    pub verbose: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Make this machine a coordinator
-    Init(InitArgs),
-    /// Run the coordinator (what the systemd unit calls)
-    Serve(ServeArgs),
-    /// Join tokens for new nodes
-    #[command(subcommand)]
-    Token(TokenCommand),
-    /// List enrolled nodes
-    Nodes(OutputArgs),
-    /// Act on one node
-    #[command(subcommand)]
-    Node(NodeCommand),
-    /// Show what apply would do
-    Plan(PlanArgs),
-    /// Bring a cluster to what its file says
-    Apply(ApplyArgs),
-    /// Operations, running and past
-    #[command(subcommand)]
-    Operation(OperationCommand),
-    /// Health of the clusters
-    Status(StatusArgs),
-    /// Run every health check, on every node
-    Check(CheckArgs),
-    /// Get access to a cluster: a kubeconfig, or certificates for etcd
-    Kubeconfig(KubeconfigArgs),
-    /// Packages, binaries and images that nodes install from
-    #[command(subcommand)]
-    Artifacts(ArtifactsCommand),
-    /// People who may call the coordinator
-    #[command(subcommand)]
-    User(UserCommand),
-    /// List the certificates that were issued
-    Certificates(OutputArgs),
-    /// Who did what
-    Audit(AuditArgs),
-    /// Show the version
-    Version,
-    /// Print completions for a shell
-    Completions { shell: clap_complete::Shell },
-    /// Write manual pages into a folder
-    #[command(hide = true)]
-    Man { folder: PathBuf },
-}
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -304,6 +218,7 @@ pub enum UserCommand {
     /// Make a context file for a person or a script
     Create {
         name: String,
+        /// What the certificate allows
         #[arg(long, value_enum)]
         role: UserRole,
         /// How long it is valid
@@ -316,6 +231,13 @@ pub enum UserCommand {
         #[arg(long)]
         force: bool,
     },
+    /// Shut a user out: all certificates of that name
+    Revoke {
+        name: String,
+        /// Do not ask for the name
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -325,37 +247,4 @@ pub struct AuditArgs {
     pub limit: u32,
     #[command(flatten)]
     pub output: OutputArgs,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::CommandFactory;
-
-    #[test]
-    fn clap_is_content() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn command_lines() {
-        for (line, ok) in [
-            ("token create --node cp1 --ttl 30m", true),
-            ("token create --ttl soon", false),
-            ("apply -f - --yes --no-wait", true),
-            ("apply -f a --no-wait --timeout 5m", false),
-            ("apply", false),
-            ("plan -f a --detailed-exitcode -o json", true),
-            ("nodes -o wide --context c.yaml -q", true),
-            ("kubeconfig prod -f a --merge", false),
-            ("user create bob --role root -o a", false),
-            ("user create bob --role viewer -o a", true),
-            ("operation watch 01J --progress plain", true),
-            ("status prod -w", true),
-            ("artifacts add", false),
-        ] {
-            let words = std::iter::once("quorate").chain(line.split_whitespace());
-            assert_eq!(Cli::try_parse_from(words).is_ok(), ok, "{line}");
-        }
-    }
 }

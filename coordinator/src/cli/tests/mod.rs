@@ -1,0 +1,8 @@
+//! Whole commands against a server in this process, over TLS on the loopback.
+
+mod applying;
+mod calls;
+mod failing;
+mod fake;
+mod harness;
+mod listener;
