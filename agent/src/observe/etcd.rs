@@ -67,7 +67,11 @@ fn assemble(
         learner: status.is_learner,
         version: status.version,
         linearizable,
-        members: members.unwrap_or_default().into_iter().map(member).collect(),
+        members: members
+            .unwrap_or_default()
+            .into_iter()
+            .map(member)
+            .collect(),
         alarms_known: alarms.is_some(),
         alarms: alarms.unwrap_or_default().into_iter().map(alarm).collect(),
     }
