@@ -64,7 +64,7 @@ impl Artifacts {
         let known = self.get(digest)?.ok_or_else(|| {
             Problem::new("missing-artifact", "there is no such artifact")
                 .at(digest.chars().take(80).collect::<String>())
-                .next("quorate artifact list")
+                .next("quorate artifacts list")
         })?;
         let left = known.size.checked_sub(offset).ok_or_else(|| {
             Problem::new(

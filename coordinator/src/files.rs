@@ -46,3 +46,11 @@ pub fn problem(verb: &str, path: &Path, error: &std::io::Error) -> Problem {
     };
     Problem::new(code, format!("cannot {verb} a file: {error}")).at(path.display().to_string())
 }
+
+/// Of this machine; empty if it has none that can be read.
+pub fn hostname() -> String {
+    nix::unistd::gethostname()
+        .ok()
+        .and_then(|name| name.into_string().ok())
+        .unwrap_or_default()
+}

@@ -11,6 +11,8 @@ pub mod cli;
 pub mod clock;
 pub mod engine;
 pub mod files;
+pub mod init;
+pub mod serve;
 pub mod server;
 pub mod sessions;
 pub mod spec;

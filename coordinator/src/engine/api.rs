@@ -1,18 +1,12 @@
 //! What the operator service asks of the engine. The service has authenticated and authorized the caller before.
 
-use crate::artifacts::Artifacts;
-use crate::sessions::{Event, Sessions};
-use crate::store::Store;
 use quorate_proto::v1::{
     ApplyRequest, ApplyResponse, CheckRequest, CheckResponse, ListOperationsRequest,
     ListOperationsResponse, OperationEvent, PlanRequest, PlanResponse, Problem, SignUserRequest,
     SignUserResponse, StatusRequest, StatusResponse, WatchOperationRequest,
 };
 use std::pin::Pin;
-use std::sync::Arc;
-use tokio::sync::mpsc;
 use tokio_stream::Stream;
-use tokio_util::sync::CancellationToken;
 
 /// Ends when the operation has ended, or with the problem that keeps it from being watched.
 pub type EventStream = Pin<Box<dyn Stream<Item = Result<OperationEvent, Problem>> + Send>>;
@@ -46,17 +40,4 @@ pub trait EngineApi: Send + Sync + 'static {
         caller: &str,
         request: SignUserRequest,
     ) -> Result<SignUserResponse, Problem>;
-}
-
-/// What the engine works with. `serve` makes it and hands it to `Engine::start`.
-pub struct EngineDeps {
-    pub store: Arc<Store>,
-    pub sessions: Arc<Sessions>,
-    /// The only receiver; sessions wait when it is not read.
-    pub events: mpsc::Receiver<Event>,
-    pub artifacts: Arc<Artifacts>,
-    /// Goes into every order. Higher at each start of the daemon.
-    pub epoch: u64,
-    /// Cancelled when the daemon stops; the engine starts nothing new from then on.
-    pub shutdown: CancellationToken,
 }

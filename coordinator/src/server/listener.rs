@@ -52,7 +52,11 @@ pub fn accept(
                 accepted = listener.accept() => accepted,
             };
             let (stream, address) = match accepted {
-                Ok(accepted) => accepted,
+                // An IPv4 address that came in over an IPv6 socket counts as what it is.
+                Ok((stream, from)) => (
+                    stream,
+                    SocketAddr::new(from.ip().to_canonical(), from.port()),
+                ),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     sleep(ACCEPT_PAUSE).await;
