@@ -178,13 +178,17 @@ pub(crate) fn agent_identity(id: &str) -> Result<Identity, Problem> {
 
 /// The caller's mistake where the caller's input is at fault, ours otherwise.
 pub(crate) fn problem(error: PkiError) -> Problem {
-    let code = match &error {
+    let of_caller = matches!(
+        error,
         PkiError::Request { .. }
-        | PkiError::Leaf { .. }
-        | PkiError::Identity { .. }
-        | PkiError::Name { .. } => "invalid-request",
-        PkiError::Time { .. } => "invalid-time",
-        _ => "authority",
+            | PkiError::Leaf { .. }
+            | PkiError::Identity { .. }
+            | PkiError::Name { .. }
+            | PkiError::Time { .. }
+    );
+    let code = match of_caller {
+        true => "invalid-request",
+        false => "authority",
     };
     Problem::new(code, error.to_string())
 }

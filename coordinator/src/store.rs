@@ -137,6 +137,24 @@ impl Store {
             .collect()
     }
 
+    /// What is to be deleted so that only the newest `kept` of those that `ended` remain; the others always stay. For
+    /// keys that sort by age, such as operations'. Returns what the keys add to the prefix.
+    pub fn surplus<T: DeserializeOwned>(
+        &self,
+        prefix: &Prefix,
+        kept: usize,
+        ended: impl Fn(&T) -> bool,
+    ) -> Result<Vec<String>, StoreError> {
+        let mut over: Vec<String> = self
+            .scan::<T>(prefix)?
+            .into_iter()
+            .filter(|(_, value)| ended(value))
+            .map(|(rest, _)| rest)
+            .collect();
+        over.truncate(over.len().saturating_sub(kept));
+        Ok(over)
+    }
+
     /// The newest lines of the audit trail, newest first, with their sequence numbers.
     pub fn audit(&self, limit: usize) -> Result<Vec<(u64, AuditRecord)>, StoreError> {
         let prefix = Prefix::all(Kind::Audit);

@@ -52,7 +52,7 @@ impl From<StoreError> for Problem {
         match error {
             StoreError::Locked(_) => problem
                 .because("its service is running")
-                .next("systemctl status quorate"),
+                .next("systemctl status quorate-coordinator"),
             StoreError::Conflict(_) => problem
                 .because("two changes of the same thing at the same time")
                 .next("look at the present state and try again"),

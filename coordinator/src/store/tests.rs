@@ -1,6 +1,7 @@
 mod conflicts;
 mod damage;
 mod durability;
+mod kill;
 
 use super::*;
 use std::path::Path;

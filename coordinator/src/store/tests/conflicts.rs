@@ -122,3 +122,19 @@ fn what_cannot_be_encoded_is_refused() {
         ));
     });
 }
+
+#[test]
+fn the_surplus_is_the_oldest_that_ended() {
+    each(|store| {
+        for (key, ended) in [("1", 1), ("2", 0), ("3", 1), ("4", 1)] {
+            store.commit_blocking(put(key, ended)).unwrap();
+        }
+        let over = |kept| {
+            store
+                .surplus(&Prefix::all(Kind::Node), kept, |ended: &u64| *ended == 1)
+                .unwrap()
+        };
+        assert_eq!(over(3), [""; 0]);
+        assert_eq!(over(1), ["1", "3"]);
+    });
+}
