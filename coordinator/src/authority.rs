@@ -14,6 +14,7 @@ mod revoke;
 mod tokens;
 mod upkeep;
 mod users;
+mod verdict;
 
 pub use enroll::Enrolled;
 pub use files::{Files, server_names};

@@ -72,7 +72,7 @@ fn without_details(status: &Status) -> Problem {
         } else {
             cause
         })
-        .next("systemctl status quorate on the coordinator; check its address and the network"),
+        .next("systemctl status quorate-coordinator on the coordinator; check its address and the network"),
         Code::DeadlineExceeded => Problem::new(
             "timeout-coordinator",
             "the coordinator did not answer in time",

@@ -124,11 +124,14 @@ pub(crate) fn list(folder: &Path) -> Result<Vec<(Revision, PathBuf)>, StoreError
 
 /// The newest revision that any tail knows of.
 pub(crate) fn newest(folder: &Path) -> Result<Option<Revision>, StoreError> {
-    let mut newest = None;
-    for (_, path) in list(folder)? {
+    for (_, path) in list(folder)?.into_iter().rev() {
+        let mut newest = None;
         read(&path, |group| newest = newest.max(Some(group.to)))?;
+        if newest.is_some() {
+            return Ok(newest);
+        }
     }
-    Ok(newest)
+    Ok(None)
 }
 
 /// Brings records of an older revision up to the newest one that the tails hold without a gap.

@@ -76,6 +76,37 @@ fn truncated_files() {
     assert!(restored > 0);
 }
 
+/// The same in each 4 KiB of a larger one. Takes minutes.
+#[test]
+#[ignore = "takes minutes"]
+fn each_4_kib() {
+    let folder = tempfile::tempdir().unwrap();
+    filled(folder.path());
+    let store = open(folder.path());
+    for at in 0..3000 {
+        store
+            .commit_blocking(put(&format!("more{at}"), at))
+            .unwrap();
+    }
+    let expected = all(&store);
+    drop(store);
+    let size = fs::metadata(folder.path().join("db/db")).unwrap().len() as usize;
+    let steps = size / 4096;
+    let flipped = harm(
+        folder.path(),
+        &expected,
+        &|bytes, at| bytes[at] ^= 0x80,
+        steps,
+    );
+    let cut = harm(
+        folder.path(),
+        &expected,
+        &|bytes, at| bytes.truncate(at),
+        steps,
+    );
+    println!("{steps} steps: restored after {flipped} flips, {cut} cuts");
+}
+
 /// The state of a store whose process died: no last export, only the tail.
 fn killed(folder: &Path) -> Vec<(String, u64)> {
     let live = tempfile::tempdir().unwrap();
