@@ -17,6 +17,7 @@ use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -40,6 +41,7 @@ pub type Client = OperatorClient<Channel>;
 pub async fn connect(context: &Context) -> Outcome<Client> {
     context.check_dates(clock::unix_ms())?;
     let dial = Dial::new(context)?;
+    let other = dial.clone();
     let endpoint = Endpoint::from_static("http://coordinator")
         .http2_keep_alive_interval(Duration::from_secs(KEEPALIVE_INTERVAL_SECONDS))
         .keep_alive_timeout(Duration::from_secs(KEEPALIVE_TIMEOUT_SECONDS))
@@ -48,10 +50,10 @@ pub async fn connect(context: &Context) -> Outcome<Client> {
         let dial = dial.clone();
         async move { dial.open().await.map(TokioIo::new) }
     });
-    let channel = endpoint
-        .connect_with_connector(connector)
-        .await
-        .map_err(|error| unreachable(&error, &context.server))?;
+    let channel = match endpoint.connect_with_connector(connector).await {
+        Ok(channel) => channel,
+        Err(error) => return Err(unreachable(&error, &context.server, Some(&other)).await),
+    };
     Ok(OperatorClient::new(channel)
         .max_decoding_message_size(MAX_ANSWER_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES))
@@ -83,6 +85,16 @@ impl Dial {
         })
     }
 
+    /// Why connections are closed without a word: a TLS 1.3 client learns that its certificate is refused when it
+    /// reads, and by then its first write may have failed. So this one reads first.
+    async fn ask_why(&self) -> Option<explain::Cause> {
+        let work = async { self.open().await?.read_u8().await };
+        match timeout(CONNECT_LIMIT, work).await {
+            Ok(Err(error)) => Some(explain::classify(&error)),
+            Ok(Ok(_)) | Err(_) => None,
+        }
+    }
+
     async fn open(&self) -> io::Result<TlsStream<TcpStream>> {
         let work = async {
             let stream = TcpStream::connect(&self.address).await?;
@@ -103,7 +115,7 @@ pub async fn call<T>(
 ) -> Outcome<T> {
     match timeout(limit, answer).await {
         Ok(Ok(response)) => Ok(response.into_inner()),
-        Ok(Err(status)) => Err(failed(&status, context)),
+        Ok(Err(status)) => Err(failed(&status, context).await),
         Err(_) => Err(Failure::new(
             Exit::Unreachable,
             Problem::new(
@@ -117,7 +129,7 @@ pub async fn call<T>(
 }
 
 /// An answer that says no, or a connection that broke under the call.
-pub fn failed(status: &Status, context: &Context) -> Failure {
+pub async fn failed(status: &Status, context: &Context) -> Failure {
     let broken = matches!(
         status.code(),
         Code::Unavailable | Code::Unknown | Code::Internal
@@ -125,19 +137,22 @@ pub fn failed(status: &Status, context: &Context) -> Failure {
     match status.source() {
         // Only what happened on this side has a source; an answer of the coordinator has none.
         Some(source) if broken && status.details().is_empty() => {
-            unreachable(source, &context.server)
+            unreachable(source, &context.server, Dial::new(context).ok().as_ref()).await
         }
         Some(_) | None => Failure::from_status(status),
     }
 }
 
-fn unreachable(error: &(dyn Error + 'static), server: &str) -> Failure {
-    let cause = explain::classify(error);
+async fn unreachable(error: &(dyn Error + 'static), server: &str, dial: Option<&Dial>) -> Failure {
+    let mut cause = explain::classify(error);
     let mut detail = Vec::new();
     let mut next = Some(error);
     while let Some(link) = next {
         detail.push(link.to_string());
         next = link.source();
+    }
+    if let (explain::Cause::Closed, Some(dial)) = (&cause, dial) {
+        cause = dial.ask_why().await.unwrap_or(cause);
     }
     Failure {
         exit: Exit::Unreachable,

@@ -160,3 +160,49 @@ impl Stream {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Broken(ErrorKind);
+
+    impl Write for Broken {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn to(writer: impl Write + Send + 'static) -> Stream {
+        Stream {
+            writer: Mutex::new(Box::new(writer)),
+            color: false,
+            width: None,
+        }
+    }
+
+    #[test]
+    fn a_reader_that_left_is_no_failure_but_a_full_disk_is() {
+        for (kind, exit, said) in [
+            (ErrorKind::BrokenPipe, Exit::Ok, 0),
+            (ErrorKind::StorageFull, Exit::Failure, 1),
+        ] {
+            let console = Console::of_test(to(Broken(kind)), to(io::sink()), "");
+            let failure = console.data("x").unwrap_err();
+            assert_eq!((failure.exit, failure.problems.len()), (exit, said));
+        }
+    }
+
+    #[test]
+    fn answers_are_bounded_and_may_be_missing() {
+        let console = |input| Console::of_test(to(io::sink()), to(io::sink()), input);
+        assert_eq!(console(" yes \nmore").ask("?").unwrap(), "yes");
+        assert_eq!(console("").ask("?").unwrap(), "");
+        let long: &'static str = Box::leak("y".repeat(5000).into_boxed_str());
+        assert_eq!(console(long).ask("?").unwrap().len() as u64, MAX_ANSWER);
+    }
+}

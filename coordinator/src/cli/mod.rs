@@ -92,8 +92,8 @@ fn finish(console: &Console, result: Outcome<Exit>) -> Exit {
 async fn run(command: Command, console: &Console, places: &Places) -> Result<Exit, Failure> {
     let session = &Session { console, places };
     match command {
-        Command::Init(args) => local::init(console, &args),
-        Command::Serve(args) => local::serve(args).await,
+        Command::Init(args) => local::init(console, &args).await,
+        Command::Serve(args) => local::serve(console, args).await,
         Command::Token(command) => tokens::run(session, command).await,
         Command::Nodes(output) => nodes::list(session, output).await,
         Command::Node(command) => nodes::act(session, command).await,

@@ -5,6 +5,9 @@ use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Where the unit and every command look.
+pub const CONFIG_DIR: &str = "/etc/quorate";
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     #[default]
@@ -33,7 +36,7 @@ pub struct InitArgs {
     #[arg(long, value_name = "DIR", default_value = "/var/lib/quorate")]
     pub state_dir: PathBuf,
     /// Where configuration is kept
-    #[arg(long, value_name = "DIR", default_value = "/etc/quorate")]
+    #[arg(long, value_name = "DIR", default_value = CONFIG_DIR)]
     pub config_dir: PathBuf,
     /// Do not enable and start the service
     #[arg(long)]
@@ -42,6 +45,7 @@ pub struct InitArgs {
 
 #[derive(Debug, Args)]
 pub struct ServeArgs {
+    /// Configuration that `quorate init` has written; QUORATE_LOG sets what is logged
     #[arg(
         long,
         value_name = "FILE",

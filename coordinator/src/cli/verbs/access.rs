@@ -192,10 +192,11 @@ mod tests {
         let words = ["quorate", "kubeconfig", "prod"]
             .into_iter()
             .chain(line.split_whitespace());
-        match Cli::try_parse_from(words).unwrap().command {
-            Command::Kubeconfig(args) => args,
-            other => panic!("{other:?}"),
-        }
+        let cli = Cli::try_parse_from(words).unwrap();
+        let Command::Kubeconfig(args) = cli.command else {
+            panic!("{:?}", cli.command);
+        };
+        args
     }
 
     #[test]

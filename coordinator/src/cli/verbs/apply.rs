@@ -83,7 +83,7 @@ pub async fn apply(session: &Session<'_>, args: ApplyArgs) -> Outcome<Exit> {
         args: args.watch,
         leave,
     };
-    follow.to_the_end().await
+    follow.until_it_ends().await
 }
 
 pub async fn operation(session: &Session<'_>, command: OperationCommand) -> Outcome<Exit> {
@@ -104,7 +104,7 @@ pub async fn operation(session: &Session<'_>, command: OperationCommand) -> Outc
                 args: watch,
                 leave: watch::interrupt(),
             };
-            follow.to_the_end().await
+            follow.until_it_ends().await
         }
     }
 }

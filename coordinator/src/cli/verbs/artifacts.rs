@@ -144,9 +144,8 @@ async fn upload(
     let answer = call(context, UPLOAD_LIMIT, answer).await;
     bar.finish_and_clear();
     // What went wrong on this side explains the other's complaint.
-    match feeding.await {
-        Ok(Err(problem)) => return Err(problem.into()),
-        Ok(Ok(())) | Err(_) => {}
+    if let Ok(Err(problem)) = feeding.await {
+        return Err(problem.into());
     }
     let answer = answer.map_err(|failure| about(failure, path))?;
     if answer.digest != artifact.digest {
@@ -197,7 +196,7 @@ async fn feed(
             return Ok(());
         }
         bar.inc(read as u64);
-        part = Part::Data(chunk.into());
+        part = Part::Data(chunk);
     }
 }
 

@@ -57,7 +57,7 @@ mod tests {
         let joins = node("b", "join");
         assert_eq!(
             changes.take(&event(&[a.clone(), joins.clone()])),
-            [joins.clone()]
+            vec![joins.clone()]
         );
         assert_eq!(
             changes.take(&event(&[])),

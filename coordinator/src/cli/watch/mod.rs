@@ -60,7 +60,7 @@ enum Stop {
 }
 
 impl Follow<'_> {
-    pub async fn to_the_end(mut self) -> Outcome<Exit> {
+    pub async fn until_it_ends(mut self) -> Outcome<Exit> {
         let view = View::new(self.console, self.args.progress);
         let deadline = Instant::now() + self.args.timeout.unwrap_or(FOREVER);
         let result = self.attempts(view, deadline).await;
@@ -94,12 +94,17 @@ impl Follow<'_> {
             if view.events() > before {
                 give_up = Instant::now() + PATIENCE;
             }
-            if let Some(failure) = status.as_ref().and_then(|status| self.definite(status)) {
+            let failure = match &status {
+                Some(status) => failed(status, self.context).await,
+                None => ended_early(),
+            };
+            // Another attempt would only repeat a definite answer.
+            if failure.exit != Exit::Unreachable {
                 return Err(failure);
             }
             let again = Instant::now() + PAUSE;
             if again > give_up {
-                return Err(self.lost(status.as_ref()));
+                return Err(self.lost(failure));
             }
             view.say("lost the coordinator; trying again");
             tokio::select! {
@@ -143,27 +148,9 @@ impl Follow<'_> {
         }
     }
 
-    /// An answer that another attempt would only repeat.
-    fn definite(&self, status: &Status) -> Option<Failure> {
-        let failure = failed(status, self.context);
-        (failure.exit != Exit::Unreachable).then_some(failure)
-    }
-
-    fn lost(&self, status: Option<&Status>) -> Failure {
-        let mut failure = match status {
-            Some(status) => failed(status, self.context),
-            None => Failure::new(
-                Exit::Unreachable,
-                Problem::new(
-                    "watch-ended",
-                    "the coordinator keeps ending the watch before the operation ends",
-                ),
-            ),
-        };
-        failure.problems.push(
-            Problem::new("watch-lost", "stopped watching; the operation goes on")
-                .next(self.attach()),
-        );
+    fn lost(&self, mut failure: Failure) -> Failure {
+        let lost = Problem::new("watch-lost", "stopped watching; the operation goes on");
+        failure.problems.push(lost.next(self.attach()));
         failure
     }
 
@@ -187,6 +174,11 @@ impl Follow<'_> {
     fn attach(&self) -> String {
         format!("quorate operation watch {}", clean(&self.id))
     }
+}
+
+fn ended_early() -> Failure {
+    let what = "the coordinator keeps ending the watch before the operation ends";
+    Failure::new(Exit::Unreachable, Problem::new("watch-ended", what))
 }
 
 fn ended(event: OperationEvent) -> Option<OperationInfo> {
