@@ -1,6 +1,6 @@
 //! The same on real Kubernetes, where a folder of its binaries and images is given (`QUORATE_KUBERNETES`).
 
-use crate::formation::held_voters;
+use crate::formation::{held_voters, says_nothing_to_do};
 use anyhow::{Context, Result, bail, ensure};
 use quorate_tests::lab::{Lab, eventually};
 use quorate_tests::product::{Fleet, etcd, kubernetes};
@@ -93,7 +93,7 @@ fn three_control_planes_a_worker_and_a_load_balancer() -> Result<()> {
     ensure!(list.lines().count() == 4, "{list}");
 
     let again = fleet.apply(&text, FORM)?;
-    ensure!(again.stdout.contains("othing to do"), "{}", again.stdout);
+    says_nothing_to_do(&again)?;
     let operations = fleet.json(&["operation", "list"])?;
     ensure!(
         operations["operations"][0]["rejected_etcd_calls"] == 0,

@@ -123,8 +123,19 @@ impl Fleet {
         serde_json::from_str(&text).with_context(|| format!("not JSON: {text}"))
     }
 
+    /// Also of an unhealthy cluster, for which the command ends with 3.
     pub fn status(&self, cluster: &str) -> Result<Value> {
-        let status = self.json(&["status", cluster])?;
+        let output = self
+            .coordinator
+            .run(command(&["status", cluster, "-o", "json"]))?;
+        ensure!(
+            matches!(output.status, 0 | 3),
+            "status ended with {}: {}",
+            output.status,
+            output.stderr
+        );
+        let status: Value = serde_json::from_str(&output.stdout)
+            .with_context(|| format!("not JSON: {}", output.stdout))?;
         Ok(status["clusters"][0].clone())
     }
 
