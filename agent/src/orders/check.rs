@@ -24,7 +24,15 @@ pub async fn run(context: &Context, _action: &Check) -> Done {
     let marks = marks::load(&context.paths)?;
     let documents = Documents::of(&cluster)?;
     let mut findings = check_all(context, &cluster, &node, &marks, &documents).await;
-    ignore(&mut findings, &cluster.ignore_preflight_errors);
+    // By name only: who accepts "all" of a machine's shortcomings still wants to know of an ill cluster.
+    let named = |check: &&String| !check.eq_ignore_ascii_case("all");
+    let ignored: Vec<String> = cluster
+        .ignore_preflight_errors
+        .iter()
+        .filter(named)
+        .cloned()
+        .collect();
+    ignore(&mut findings, &ignored);
     let mut outcome = Outcome::done();
     outcome.result.findings = findings;
     Ok(outcome)

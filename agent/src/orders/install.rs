@@ -52,7 +52,10 @@ pub async fn run(context: &Context, action: &Install) -> Done {
     if let Some(containerd) = &action.containerd {
         kernel::prepare(context, &cluster.ignore_preflight_errors).await?;
         containerd::configure(context, containerd).await?;
-        images::bring(context, &survey.images, &mut fetches).await?;
+        // It may hold more than it could tell before it ran.
+        let listed = images::listed().await;
+        let needed = images::needed(&survey.images, node.member, &listed);
+        images::bring(context, &needed, &mut fetches).await?;
         right_kubeadm(cluster).await?;
     }
     marks::update(&context.paths, |marks| {

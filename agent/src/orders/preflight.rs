@@ -20,13 +20,17 @@ mod system;
 use crate::context::{Context, Done, Outcome};
 use crate::marks;
 use crate::orders::install::documents::Documents;
+use disk::Holds;
 use quorate_proto::v1::{Finding, Preflight, Severity};
 use role::Role;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 pub async fn run(context: &Context, action: &Preflight) -> Done {
+    let arrived = SystemTime::now();
     let cluster = context.cluster()?;
-    let mut findings = check_all(context, action).await?;
+    let mut findings = vec![clock::check(action.coordinator_unix_ms, arrived)];
+    findings.extend(check_all(context, action).await?);
     finding::ignore(&mut findings, &cluster.ignore_preflight_errors);
     say(context, &findings);
     if !finding::any_fatal(&findings) {
@@ -56,8 +60,7 @@ async fn check_all(
         reach::check(&action.reach),
         check_latency(context, role, &documents),
     );
-    let mut findings = vec![clock::check(action.coordinator_unix_ms)];
-    findings.extend(machine::check(context, role, &documents));
+    let mut findings = machine::check(context, role, &documents);
     findings.extend(system::check(context, role, cluster, &documents));
     findings.extend(ports::check(context, role, cluster));
     findings.extend(leftovers);
@@ -66,7 +69,11 @@ async fn check_all(
     findings.extend(reach);
     findings.extend(latency);
     if role.containers() {
-        findings.push(disk::check_space(context.paths.at("/var/lib/containerd")));
+        let images = context.paths.at("/var/lib/containerd");
+        findings.push(disk::check_space(images, Holds::Images));
+    } else if role.member {
+        let data = context.paths.at(documents.etcd_data());
+        findings.push(disk::check_space(data, Holds::Etcd));
     }
     findings.extend(software);
     findings.extend(environment);

@@ -4,8 +4,9 @@ use crate::context::Context;
 use crate::host::tool::Tool;
 use crate::orders::install::documents::Documents;
 use crate::orders::install::swap;
+use crate::orders::preflight::disk::{self, Holds};
 use crate::orders::preflight::finding::{ok, warning};
-use crate::orders::preflight::{disk, machine};
+use crate::orders::preflight::machine;
 use quorate_proto::v1::{Finding, Problem};
 use std::time::Duration;
 
@@ -56,8 +57,10 @@ pub async fn disks(
     if etcd {
         findings.push(disk::check_latency(data.clone()).await);
     }
-    let images = context.paths.at("/var/lib/containerd");
-    findings.push(disk::check_space(if containers { images } else { data }));
+    findings.push(match containers {
+        true => disk::check_space(context.paths.at("/var/lib/containerd"), Holds::Images),
+        false => disk::check_space(data, Holds::Etcd),
+    });
     findings
 }
 

@@ -10,6 +10,19 @@ use std::time::Duration;
 /// Refreshing the lists of every source of the host over a slow link.
 const UPDATE: Duration = Duration::from_secs(300);
 
+/// Nothing but the given files may come in: apt knows no source, and so has nothing to download. Its own --no-download does
+/// not work with files, and a source's equal version would go before a file. The caches stay as the host's own runs made them.
+const ONLY_FILES: [&str; 8] = [
+    "-o",
+    "Dir::Etc::sourcelist=/dev/null",
+    "-o",
+    "Dir::Etc::sourceparts=/dev/null",
+    "-o",
+    "Dir::Cache::pkgcache=",
+    "-o",
+    "Dir::Cache::srcpkgcache=",
+];
+
 #[derive(Debug, Default)]
 pub struct Request {
     pub files: Vec<PathBuf>,
@@ -29,8 +42,7 @@ impl Request {
             .map(str::to_owned)
             .into();
         if !self.download {
-            // Nothing but the given files may come in.
-            arguments.push("--no-download".into());
+            arguments.extend(ONLY_FILES.map(str::to_owned));
         }
         if self.held {
             arguments.push("--allow-change-held-packages".into());
@@ -133,7 +145,8 @@ mod tests {
             files: vec!["/cache/a.deb".into()],
             ..Request::default()
         };
-        assert!(files.arguments().contains(&"--no-download".to_owned()));
+        let no_source = "Dir::Etc::sourceparts=/dev/null".to_owned();
+        assert!(files.arguments().contains(&no_source));
         let named = Request {
             names: vec!["runc".into()],
             held: true,
@@ -141,7 +154,7 @@ mod tests {
             ..files
         };
         let arguments = named.arguments();
-        assert!(!arguments.contains(&"--no-download".to_owned()));
+        assert!(!arguments.contains(&no_source));
         assert!(arguments.contains(&"--allow-change-held-packages".to_owned()));
         assert_eq!(arguments[arguments.len() - 2..], ["/cache/a.deb", "runc"]);
     }

@@ -12,6 +12,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+const KUBELET: &str = "kubelet.service";
 const FOLDER: &str = "/usr/local/bin";
 const UNIT: &str = "/etc/systemd/system/kubelet.service";
 const UNIT_DROPIN: &str = "/etc/systemd/system/kubelet.service.d/10-kubeadm.conf";
@@ -61,10 +62,17 @@ pub fn chosen<'a>(
 
 /// Those of the chosen whose file is not there or another one.
 pub async fn changed(paths: &Paths, chosen: &[&ArtifactRef]) -> Result<Vec<ArtifactRef>, Problem> {
+    let all = chosen
+        .iter()
+        .map(|artifact| tokio::spawn(digest(place(paths, artifact))));
+    // Collected, so that all are read side by side.
+    let reads: Vec<_> = all.collect();
     let mut changed = Vec::new();
-    for artifact in chosen {
-        let path = place(paths, artifact);
-        if digest(path).await? != Some(artifact.digest.clone()) {
+    for (artifact, read) in chosen.iter().zip(reads) {
+        let there = read
+            .await
+            .map_err(|error| Problem::new("file", format!("cannot read a program: {error}")))??;
+        if there.as_ref() != Some(&artifact.digest) {
             changed.push((*artifact).clone());
         }
     }
@@ -149,10 +157,11 @@ pub async fn kubelet_unit(context: &Context, chosen: &[&ArtifactRef]) -> Result<
             wrote = true;
         }
     }
-    if wrote {
+    // Also when an earlier run was killed after it wrote.
+    if wrote || service::property(KUBELET, "NeedDaemonReload").await? == "yes" {
         service::daemon_reload().await?;
     }
-    enable(context, "kubelet.service").await
+    enable(context, KUBELET).await
 }
 
 pub async fn enable(context: &Context, unit: &str) -> Result<(), Problem> {

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 const CONFIG: &str = "/etc/containerd/config.toml";
 const BACKUP: &str = "/etc/containerd/config.toml.quorate-backup";
+/// There from before the file is replaced until containerd runs with it: a run that was killed between finds it.
+const DRAFT: &str = "/etc/containerd/config.toml.quorate-draft";
 const UNIT: &str = "containerd.service";
 const CRICTL: &str = "/etc/crictl.yaml";
 const CRICTL_TEXT: &str = "\
@@ -29,15 +31,41 @@ pub async fn configure(context: &Context, asked: &ContainerdConfig) -> Result<()
         restrict_oom_score_adj: asked.restrict_oom_score_adj,
     };
     let text = render(&settings, &asked.drop_ins)?;
-    let changed = write(context, &text).await?;
+    let former = write(context, &text).await?;
     cni_plugins(context, generation)?;
     super::binaries::enable(context, UNIT).await?;
-    if changed || service::active_state(UNIT).await? != "active" {
+    let draft = context.paths.at(DRAFT);
+    if draft.exists() || service::active_state(UNIT).await? != "active" {
         context.say("restarting containerd");
-        service::restart(UNIT).await?;
+        if let Err(problem) = restart().await {
+            return Err(step_back(context, former, problem).await);
+        }
+        files::remove(&draft)?;
     }
     answers().await?;
     crictl(context)
+}
+
+async fn restart() -> Result<(), Problem> {
+    service::restart(UNIT).await?;
+    answers().await
+}
+
+/// A node that runs pods must not stay without its container runtime for a setting that does not work.
+async fn step_back(context: &Context, former: Option<Vec<u8>>, problem: Problem) -> Problem {
+    let Some(text) = former else {
+        return problem;
+    };
+    let back = async {
+        files::write_atomic(&context.paths.at(CONFIG), &text, 0o644)?;
+        restart().await?;
+        files::remove(&context.paths.at(DRAFT))
+    };
+    if back.await.is_err() {
+        return problem;
+    }
+    context.say(format!("put the former {CONFIG} back"));
+    problem.next("correct the containerd drop-ins in the cluster file; the former configuration is in place again")
 }
 
 async fn generation() -> Result<Generation, Problem> {
@@ -60,28 +88,29 @@ async fn generation() -> Result<Generation, Problem> {
     })
 }
 
-/// containerd itself reads the new file before it replaces the old one.
-async fn write(context: &Context, text: &str) -> Result<bool, Problem> {
+/// Returns the text that was replaced, if any. containerd itself reads the new file before it replaces the old one.
+async fn write(context: &Context, text: &str) -> Result<Option<Vec<u8>>, Problem> {
     let file = context.paths.at(CONFIG);
     let current = files::read_optional(&file)?;
     if current.as_deref() == Some(text.as_bytes()) {
-        return Ok(false);
+        return Ok(None);
     }
-    let draft = file.with_extension("toml.quorate-draft");
+    let draft = context.paths.at(DRAFT);
     files::write_atomic(&draft, text.as_bytes(), 0o644)?;
-    let read = parses(&draft).await;
-    files::remove(&draft)?;
-    read?;
+    if let Err(problem) = parses(&draft).await {
+        files::remove(&draft)?;
+        return Err(problem);
+    }
     let backup = context.paths.at(BACKUP);
-    if let Some(current) = current
+    if let Some(current) = &current
         && files::read_optional(&backup)?.is_none()
     {
-        files::write_atomic(&backup, &current, 0o644)?;
+        files::write_atomic(&backup, current, 0o644)?;
         context.say(format!("kept the former {CONFIG} as {BACKUP}"));
     }
     files::write_atomic(&file, text.as_bytes(), 0o644)?;
     context.say(format!("wrote {CONFIG}"));
-    Ok(true)
+    Ok(current)
 }
 
 async fn parses(draft: &Path) -> Result<(), Problem> {

@@ -3,6 +3,7 @@
 use super::fetch::Fetches;
 use super::packages::of_kind;
 use crate::context::Context;
+use crate::host::service;
 use crate::host::tool::Tool;
 use quorate_proto::v1::{ArtifactKind, ArtifactRef, Problem};
 use std::collections::BTreeSet;
@@ -50,8 +51,13 @@ fn base_name(image: &str) -> &str {
     last.split(['@', ':']).next().unwrap_or(last)
 }
 
-/// The tags that containerd lists; empty when it does not answer, as before it is installed.
+/// The tags that containerd lists; empty when it does not run, as before it is installed.
 pub async fn listed() -> BTreeSet<String> {
+    // Asked first, as ctr waits ten seconds for a socket that is not there.
+    let state = service::active_state("containerd.service").await;
+    if !state.is_ok_and(|state| state == "active") {
+        return BTreeSet::new();
+    }
     match ctr(&["images", "ls", "-q"]).run().await {
         Ok(output) if output.success() => output.stdout.lines().map(str::to_owned).collect(),
         Ok(_) | Err(_) => BTreeSet::new(),

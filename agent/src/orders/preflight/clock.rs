@@ -14,13 +14,16 @@ const DELIVERY_MS: i64 = 5_000;
 
 const NAME: &str = "ClockOffset";
 
-pub fn check(coordinator_unix_ms: i64) -> Finding {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = now.map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
+/// `arrived` is this clock's time when the order began: other checks wait for silent machines, which is no offset.
+pub fn check(coordinator_unix_ms: i64, arrived: SystemTime) -> Finding {
     if coordinator_unix_ms <= 0 {
         return ok(NAME, "not measured: the order carries no time");
     }
-    judge(now.saturating_sub(coordinator_unix_ms))
+    let since = arrived.duration_since(UNIX_EPOCH);
+    let arrived = since.map_or(0, |since| {
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    });
+    judge(arrived.saturating_sub(coordinator_unix_ms))
 }
 
 /// `apparent` is this clock minus the coordinator's at sending: the true offset and the delivery's delay together.
@@ -54,6 +57,7 @@ fn judge(apparent: i64) -> Finding {
 mod tests {
     use super::*;
     use quorate_proto::v1::Severity::{Fatal, Ok as Good, Warning};
+    use std::time::Duration;
 
     #[test]
     fn delay_counts_for_the_clock_that_is_ahead_only() {
@@ -70,7 +74,9 @@ mod tests {
         ] {
             assert_eq!(judge(apparent).severity(), expected, "{apparent}");
         }
-        assert_eq!(check(0).severity(), Good);
-        assert_eq!(check(1).severity(), Fatal);
+        let arrived = UNIX_EPOCH + Duration::from_secs(100);
+        for (sent, expected) in [(0, Good), (99_000, Good), (101_000, Warning), (1, Fatal)] {
+            assert_eq!(check(sent, arrived).severity(), expected, "{sent}");
+        }
     }
 }

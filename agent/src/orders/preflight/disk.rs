@@ -16,11 +16,49 @@ const MEASURE: Duration = Duration::from_secs(5);
 const SLOW: Duration = Duration::from_millis(10);
 const TOO_SLOW: Duration = Duration::from_millis(100);
 const GIB: u64 = 1024 * 1024 * 1024;
-/// Images of a control plane unpacked, and again while they are imported.
-const LEAST_FREE: u64 = 2 * GIB;
-const GOOD_FREE: u64 = 10 * GIB;
 /// The kubelet removes images and evicts pods below this share of free space.
 const EVICTION_PERCENT: u64 = 15;
+
+/// What the disk is to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holds {
+    Images,
+    Etcd,
+}
+
+impl Holds {
+    /// Images of a control plane unpacked, and again while they are imported; a database with its snapshots.
+    fn least(self) -> u64 {
+        match self {
+            Holds::Images => 2 * GIB,
+            Holds::Etcd => GIB,
+        }
+    }
+
+    fn good(self) -> u64 {
+        match self {
+            Holds::Images => 10 * GIB,
+            Holds::Etcd => 4 * GIB,
+        }
+    }
+
+    fn good_percent(self) -> u64 {
+        match self {
+            Holds::Images => EVICTION_PERCENT,
+            Holds::Etcd => 0,
+        }
+    }
+
+    fn harm(self) -> String {
+        let good = self.good() / GIB;
+        match self {
+            Holds::Images => format!(
+                "images and logs need {good} GiB; below {EVICTION_PERCENT} % the kubelet removes images and evicts pods"
+            ),
+            Holds::Etcd => format!("etcd stops on a full disk; {good} GiB leave time to act"),
+        }
+    }
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Latency {
@@ -108,17 +146,17 @@ fn judge_latency(latency: Latency, place: &str) -> Finding {
     }
 }
 
-pub fn check_space(folder: PathBuf) -> Finding {
+pub fn check_space(folder: PathBuf, holds: Holds) -> Finding {
     let folder = existing(folder);
     let place = folder.display().to_string();
     match statvfs(&folder) {
         Ok(stat) => {
             let free = stat.blocks_available().saturating_mul(stat.fragment_size());
             let size = stat.blocks().saturating_mul(stat.fragment_size());
-            judge_space(&place, free, size)
+            judge_space(holds, &place, free, size)
         }
         Err(error) => warning(
-            "DiskSpace",
+            SPACE,
             Problem::new(
                 "disk-unknown",
                 format!("cannot read the free space: {error}"),
@@ -128,28 +166,27 @@ pub fn check_space(folder: PathBuf) -> Finding {
     }
 }
 
-fn judge_space(place: &str, free: u64, size: u64) -> Finding {
-    const NAME: &str = "DiskSpace";
+const SPACE: &str = "DiskSpace";
+
+fn judge_space(holds: Holds, place: &str, free: u64, size: u64) -> Finding {
     let percent = free.saturating_mul(100).checked_div(size).unwrap_or(0);
-    #[allow(clippy::cast_precision_loss)]
+    let tenths = free.saturating_mul(10) / GIB;
     let seen = format!(
-        "{:.1} GiB free at {place}, {percent} %",
-        free as f64 / GIB as f64
+        "{}.{} GiB free at {place}, {percent} %",
+        tenths / 10,
+        tenths % 10
     );
-    if free >= GOOD_FREE && percent >= EVICTION_PERCENT {
-        return ok(NAME, seen);
+    if free >= holds.good() && percent >= holds.good_percent() {
+        return ok(SPACE, seen);
     }
     let problem = Problem::new("little-space", seen)
         .at(place)
-        .because(format!(
-            "images and logs need {} GiB; below {EVICTION_PERCENT} % the kubelet removes images and evicts pods",
-            GOOD_FREE / GIB
-        ))
+        .because(holds.harm())
         .next("free space or enlarge the disk");
-    if free < LEAST_FREE {
-        fatal(NAME, problem)
+    if free < holds.least() {
+        fatal(SPACE, problem)
     } else {
-        warning(NAME, problem)
+        warning(SPACE, problem)
     }
 }
 
@@ -205,18 +242,23 @@ mod tests {
 
     #[test]
     fn space_is_judged_by_amount_and_share() {
-        for (free, size, expected) in [
-            (50 * GIB, 100 * GIB, Good),
-            (11 * GIB, 100 * GIB, Warning),
-            (5 * GIB, 20 * GIB, Warning),
-            (GIB, 20 * GIB, Fatal),
-            (0, 0, Fatal),
+        for (holds, free, size, expected) in [
+            (Holds::Images, 50 * GIB, 100 * GIB, Good),
+            (Holds::Images, 11 * GIB, 100 * GIB, Warning),
+            (Holds::Images, 5 * GIB, 20 * GIB, Warning),
+            (Holds::Images, GIB, 20 * GIB, Fatal),
+            (Holds::Images, 0, 0, Fatal),
+            (Holds::Etcd, 5 * GIB, 100 * GIB, Good),
+            (Holds::Etcd, 3 * GIB, 100 * GIB, Warning),
+            (Holds::Etcd, GIB - 1, 2 * GIB, Fatal),
         ] {
-            assert_eq!(
-                judge_space("/", free, size).severity(),
-                expected,
-                "{free} of {size}"
-            );
+            let finding = judge_space(holds, "/", free, size);
+            assert_eq!(finding.severity(), expected, "{holds:?} {free} of {size}");
         }
+        let shown = judge_space(Holds::Images, "/", 33 * GIB + GIB / 2, 100 * GIB);
+        assert_eq!(
+            shown.problem.expect("problem").what,
+            "33.5 GiB free at /, 33 %"
+        );
     }
 }

@@ -78,11 +78,14 @@ fn addresses(cluster: &ClusterConfig, node: &NodeConfig) -> Vec<String> {
     let subnets = [&cluster.pod_subnet, &cluster.service_subnet];
     let subnets = subnets.into_iter().flat_map(|list| list.split(','));
     let subnets = subnets.map(|subnet| subnet.trim().to_owned());
-    std::iter::once(node.address.clone())
+    let mut addresses: Vec<String> = std::iter::once(node.address.clone())
         .chain(endpoint)
         .chain(subnets)
         .filter(|address| !address.is_empty())
-        .collect()
+        .collect();
+    addresses.sort();
+    addresses.dedup();
+    addresses
 }
 
 /// kubeadm writes the proxy's variables into the control plane's pods, and the kubelet and kubectl read them too.

@@ -10,6 +10,8 @@ use quorate_proto::v1::{ClusterConfig, Distribution, Finding, Marks, Problem};
 use std::fs;
 
 const KUBELET_CONF: &str = "/etc/kubernetes/kubelet.conf";
+/// Data and configuration of a member of an etcd cluster of its own; what Debian's etcd left beside them is no obstacle.
+const ETCD_OWN: [&str; 2] = ["/var/lib/etcd/quorate", "/etc/quorate/etcd"];
 const CNI: &str = "/etc/cni/net.d";
 /// Where kubeadm looks for container runtimes.
 const SOCKETS: [&str; 3] = [
@@ -92,8 +94,7 @@ fn places(role: Role, documents: &Documents) -> Vec<Place> {
         places.push(file("/etc/kubernetes/pki/ca.crt"));
     }
     if role.member && role.distribution == Distribution::Etcd {
-        places.push(folder("/var/lib/etcd"));
-        places.push(folder("/etc/quorate/etcd"));
+        places.extend(ETCD_OWN.map(folder));
     }
     places
 }
@@ -232,7 +233,7 @@ mod tests {
         assert_eq!(
             names(etcd_member()),
             [
-                "DirAvailable--var-lib-etcd",
+                "DirAvailable--var-lib-etcd-quorate",
                 "DirAvailable--etc-quorate-etcd"
             ]
         );
