@@ -73,7 +73,7 @@ fn three_control_planes_a_worker_and_a_load_balancer() -> Result<()> {
     // As a user: a kubeconfig of one's own, through the load balancer.
     fleet.quorate(&["kubeconfig", "prod", "-f", "/root/kubeconfig"])?;
     let kubeconfig = fleet.coordinator.read("/root/kubeconfig")?;
-    let server = format!("server: https://{}:6443", fleet.node("lb")?.ip());
+    let server = format!("https://{}:6443", fleet.node("lb")?.ip());
     ensure!(
         String::from_utf8_lossy(&kubeconfig).contains(&server),
         "the kubeconfig names another server"

@@ -43,6 +43,9 @@ pub struct ClusterLoop {
     pub(super) inbox: mpsc::Sender<LoopEvent>,
     pub(super) told: BTreeMap<String, (String, String)>,
     paced: BTreeMap<String, u32>,
+    /// When the last order of each node ended, and the last membership order of any.
+    pub(super) ended: BTreeMap<String, u64>,
+    pub(super) membership_ended_ms: u64,
 }
 
 /// Starts the loop of a cluster unless it runs.
@@ -61,6 +64,8 @@ pub fn start(shared: &Arc<Shared>, cluster: &str) {
         inbox,
         told: BTreeMap::new(),
         paced: BTreeMap::new(),
+        ended: BTreeMap::new(),
+        membership_ended_ms: 0,
     };
     shared.spawn(state.run(events));
 }
@@ -175,6 +180,8 @@ impl ClusterLoop {
             } else {
                 observe::FRESH_AT_REST_MS
             },
+            ended: &self.ended,
+            membership_ended_ms: self.membership_ended_ms,
             now,
         };
         let facts = observe::facts(&sources, &mut self.tracker);

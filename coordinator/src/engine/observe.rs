@@ -26,6 +26,10 @@ pub struct Sources<'a> {
     pub setting_up: &'a [Running],
     pub findings: &'a BTreeMap<String, FindingsRecord>,
     pub fresh_ms: u64,
+    /// When the last order of each node ended, and the last membership order of all: what was reported before tells of a
+    /// world that is gone.
+    pub ended: &'a BTreeMap<String, u64>,
+    pub membership_ended_ms: u64,
     pub now: Time,
 }
 
@@ -35,7 +39,8 @@ pub fn facts(sources: &Sources<'_>, tracker: &mut Tracker) -> Facts {
     for node in &sources.intent.nodes {
         let agent = sources.agents.get(&node.name.0);
         if let Some(report) = agent.and_then(|agent| fresh_report(sources, agent)) {
-            if let Some(view) = &report.etcd {
+            let recent = agent.is_some_and(|a| a.reported_ms >= sources.membership_ended_ms);
+            if let Some(view) = report.etcd.as_ref().filter(|_| recent) {
                 views.push((&node.name.0, view));
             }
         }
@@ -70,7 +75,10 @@ fn is_fresh(sources: &Sources<'_>, at_ms: u64) -> bool {
 }
 
 fn fresh_report<'a>(sources: &Sources<'_>, agent: &'a AgentState) -> Option<&'a NodeReport> {
-    let fresh = agent.connected && is_fresh(sources, agent.reported_ms);
+    let ended = sources.ended.get(&agent.name).copied().unwrap_or_default();
+    let fresh = agent.connected
+        && is_fresh(sources, agent.reported_ms)
+        && agent.reported_ms >= ended;
     agent.report.as_deref().filter(|_| fresh)
 }
 

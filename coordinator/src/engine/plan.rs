@@ -150,6 +150,8 @@ pub fn current_facts(
         setting_up: &[],
         findings: &findings,
         fresh_ms: observe::FRESH_AT_REST_MS,
+        ended: &BTreeMap::new(),
+        membership_ended_ms: 0,
         now,
     };
     Ok(observe::facts(&sources, &mut Tracker::default()))

@@ -7,7 +7,7 @@ use super::wants;
 use crate::store::{Key, Transaction};
 use quorate_planner::facts::{MAX_ATTEMPTS, Trouble};
 use quorate_planner::intent::NodeName;
-use quorate_planner::membership::JOINER_SILENT_MS;
+use quorate_planner::membership::{JOINER_SILENT_MS, is_membership};
 use quorate_planner::step::{SideStep, StepKind};
 use quorate_planner::time::Time;
 use quorate_proto::v1::{OrderDone, OrderResult, OrderStatus, Problem};
@@ -33,6 +33,11 @@ impl ClusterLoop {
             .find(|p| p.order.id == result.id && p.on == node)
             .cloned();
         if let Some(pending) = pending {
+            let now = self.shared.now_ms();
+            self.ended.insert(node.to_owned(), now);
+            if is_membership(pending.step) {
+                self.membership_ended_ms = now;
+            }
             self.settle(&view, &pending, &result).await?;
         }
         // Also for an order that was given up meanwhile: the agent need not keep its result.
