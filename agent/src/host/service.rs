@@ -11,7 +11,11 @@ pub async fn daemon_reload() -> Result<(), Problem> {
     systemctl(&["daemon-reload"]).await
 }
 
+/// Asks first: for a unit that has an init script too, enabling anew takes a second or more.
 pub async fn enable(unit: &str) -> Result<(), Problem> {
+    if property(unit, "UnitFileState").await? == "enabled" {
+        return Ok(());
+    }
     systemctl(&["enable", unit]).await
 }
 
