@@ -97,11 +97,13 @@ fn sync_folder(folder: &Path) -> Result<(), Problem> {
 fn io(verb: &str, path: &Path, error: &std::io::Error) -> Problem {
     let problem = Problem::new("file", format!("cannot {verb} a file: {error}"))
         .at(path.display().to_string());
-    match error.kind() {
-        ErrorKind::StorageFull => problem
+    if error.kind() == ErrorKind::StorageFull {
+        return problem
             .because("the disk is full")
-            .next("free space; the order is then tried again"),
-        ErrorKind::ReadOnlyFilesystem => problem.because("the file system is read-only"),
-        _ => problem,
+            .next("free space; the order is then tried again");
     }
+    if error.kind() == ErrorKind::ReadOnlyFilesystem {
+        return problem.because("the file system is read-only");
+    }
+    problem
 }

@@ -30,5 +30,5 @@ pub enum AgentEvent {
     Disconnected(String),
     Reported(String),
     Progress(String, OrderProgress),
-    Done(String, OrderDone),
+    Done(String, Box<OrderDone>),
 }

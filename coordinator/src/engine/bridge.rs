@@ -116,7 +116,7 @@ pub fn events(mut from: mpsc::Receiver<Event>) -> mpsc::Receiver<AgentEvent> {
                         result: Some(*result),
                         sealed: sealed.0.to_vec(),
                     };
-                    AgentEvent::Done(node.name, done)
+                    AgentEvent::Done(node.name, Box::new(done))
                 }
             };
             if sender.send(event).await.is_err() {

@@ -76,9 +76,8 @@ fn is_fresh(sources: &Sources<'_>, at_ms: u64) -> bool {
 
 fn fresh_report<'a>(sources: &Sources<'_>, agent: &'a AgentState) -> Option<&'a NodeReport> {
     let ended = sources.ended.get(&agent.name).copied().unwrap_or_default();
-    let fresh = agent.connected
-        && is_fresh(sources, agent.reported_ms)
-        && agent.reported_ms >= ended;
+    let fresh =
+        agent.connected && is_fresh(sources, agent.reported_ms) && agent.reported_ms >= ended;
     agent.report.as_deref().filter(|_| fresh)
 }
 

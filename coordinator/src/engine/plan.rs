@@ -228,7 +228,7 @@ fn warnings(spec: &Spec, facts: &Facts) -> Vec<String> {
             quorum::tolerance(voters - 1, voters - 1),
         );
         warnings.push(format!(
-            "{voters} voters tolerate {even} failures, as {} do ({odd}), with one machine more that can fail; use {} or {}",
+            "an even number of voters: {voters} tolerate {even}, and {} tolerate {odd} with one machine less that can fail; use {} or {}",
             voters - 1,
             voters - 1,
             voters + 1

@@ -240,7 +240,10 @@ impl ClusterLoop {
             .iter()
             .filter(|p| p.on == node)
         {
-            self.send(node, &pending.order, Vec::new());
+            // Agents refuse orders of an earlier run of the coordinator; the order is still the one on record.
+            let mut order = pending.order.clone();
+            order.epoch = self.shared.epoch;
+            self.send(node, &order, Vec::new());
         }
         Ok(())
     }

@@ -7,6 +7,8 @@ use super::plan::current_facts;
 use super::records::ClusterRecord;
 use super::shared::Shared;
 use super::wants;
+use crate::authority::NodeRecord;
+use crate::store::Key;
 use quorate_planner::facts::{Facts, Member, MemberList, Observed};
 use quorate_planner::intent::{Intent, NodeName};
 use quorate_planner::round;
@@ -52,7 +54,7 @@ fn one(shared: &Shared, record: &ClusterRecord) -> Result<ClusterStatus, Problem
         nodes: nodes(record, &facts, &round.progress, &agents),
         etcd: Some(etcd),
         load_balancers: load_balancers(record, &agents, now),
-        certificates: Vec::new(),
+        certificates: certificates(shared, &agents),
         operation: record.operation.clone().unwrap_or_default(),
         membership: membership_line(&facts, &round.membership),
         waiting_on: match &round.membership {
@@ -291,4 +293,22 @@ fn load_balancers(
             }
         })
         .collect()
+}
+
+/// The agents' own certificates, the next to end first. Renewed by themselves: one near its end means that its agent is away.
+fn certificates(shared: &Shared, agents: &BTreeMap<String, AgentState>) -> Vec<CertificateStatus> {
+    let mut certificates: Vec<CertificateStatus> = agents
+        .values()
+        .filter_map(|agent| {
+            let record = shared.store.read::<NodeRecord>(&Key::node(&agent.node_id));
+            let record = record.ok().flatten()?;
+            Some(CertificateStatus {
+                owner: agent.name.clone(),
+                name: "agent".to_owned(),
+                expires_unix: record.certificate_expires_unix,
+            })
+        })
+        .collect();
+    certificates.sort_by_key(|certificate| certificate.expires_unix);
+    certificates
 }

@@ -115,7 +115,7 @@ impl World {
                 result: Some(result),
                 sealed,
             };
-            let _ = events.send(AgentEvent::Done(name, done)).await;
+            let _ = events.send(AgentEvent::Done(name, Box::new(done))).await;
         }
     }
 

@@ -19,6 +19,9 @@ pub struct ClusterFile {
     #[serde(default)]
     pub load_balancer: LoadBalancer,
     pub nodes: Vec<Node>,
+    /// Names of preflight checks whose fatal findings are accepted.
+    #[serde(default)]
+    pub ignore_preflight_errors: Vec<String>,
     #[serde(default)]
     pub kubernetes: Kubernetes,
     #[serde(default)]
@@ -122,8 +125,6 @@ pub struct Kubernetes {
     pub config: Option<String>,
     #[serde(default)]
     pub config_files: Vec<String>,
-    #[serde(default)]
-    pub ignore_preflight_errors: Vec<String>,
     /// Manifests applied after the first control plane serves: a CNI at least.
     #[serde(default)]
     pub addons: Vec<String>,

@@ -418,7 +418,7 @@ impl Resolver<'_> {
                 .clone()
                 .unwrap_or_else(|| "cluster.local".into()),
             kubeadm_documents: self.documents(),
-            ignore_preflight_errors: kubernetes.ignore_preflight_errors.clone(),
+            ignore_preflight_errors: self.file.ignore_preflight_errors.clone(),
             token_ttl: "15m".into(),
         }
     }

@@ -83,9 +83,7 @@ pub fn file(
             "  frontends:\n    - {name: web, port: 80, backendPort: 30080, to: workers}\n",
         );
     }
-    text.push_str(
-        "kubernetes:\n  ignorePreflightErrors: [SystemVerification, KernelModules, NumCPU, Mem]\n",
-    );
+    text.push_str("ignorePreflightErrors: [SystemVerification, KernelModules, EtcdDiskLatency]\nkubernetes:\n");
     text.push_str(
         "  addons: [cni.yaml]\n  containerd: {systemdCgroup: false, restrictOomScoreAdj: true}\n",
     );
