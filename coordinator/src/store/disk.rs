@@ -68,7 +68,15 @@ impl Disk {
             let file = folder.join("db");
             let sync = File::open(&file).map_err(|error| StoreError::io("open", &file, &error))?;
             sync_folder(folder)?;
-            let (records, summary) = load(folder, &db, new)?;
+            let (records, summary) = match load(folder, &db, new) {
+                Ok(loaded) => loaded,
+                Err(error) => {
+                    // Closing would write, and sled may panic over what it does not understand. The damaged files stay
+                    // as they are, to be moved aside; their lock ends with the process.
+                    std::mem::forget(db);
+                    return Err(error);
+                }
+            };
             let disk = Disk {
                 folder: folder.to_owned(),
                 db,

@@ -39,6 +39,7 @@ fn harm(
     let mut restored = 0;
     for file in files(&original.join("db")) {
         let length = fs::metadata(&file).unwrap().len() as usize;
+        let steps = steps.min(length);
         for step in 0..steps {
             let folder = tempfile::tempdir().unwrap();
             copy(original, folder.path());
