@@ -1,6 +1,6 @@
 //! The API server of this host, called as the administrator that kubeadm made (`admin.conf`).
 
-use super::http::{Answer, Call, Connection, Content, Target};
+use super::http::{Answer, CLOSED, Call, Connection, Content, Target};
 use super::kubeconfig::{self, Kubeconfig};
 use crate::paths::Paths;
 use hyper::Method;
@@ -13,8 +13,10 @@ use std::time::Duration;
 /// A healthy API server of this very host answers within milliseconds; under the load of a start, within seconds.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Keeps its connection from call to call, and makes a new one when it was lost.
 pub struct Api {
-    connection: Connection,
+    target: Target,
+    connection: Option<Connection>,
 }
 
 /// Where this host's API server listens: the components beside it are always pointed at it, whatever the endpoint is.
@@ -42,14 +44,34 @@ pub fn target(paths: &Paths) -> Result<Target, Problem> {
 }
 
 impl Api {
-    pub async fn open(paths: &Paths) -> Result<Self, Problem> {
-        let connection = Connection::open(&target(paths)?, CALL_TIMEOUT).await?;
-        Ok(Api { connection })
+    pub fn new(paths: &Paths) -> Result<Self, Problem> {
+        Ok(Api {
+            target: target(paths)?,
+            connection: None,
+        })
+    }
+
+    async fn call(&mut self, call: Call<'_>) -> Result<Answer, Problem> {
+        if let Some(connection) = self.connection.as_mut() {
+            match connection.call(call.clone(), CALL_TIMEOUT).await {
+                Err(problem) if problem.code == CLOSED => {}
+                Err(problem) => {
+                    self.connection = None;
+                    return Err(problem);
+                }
+                answered => return answered,
+            }
+        }
+        self.connection = None;
+        let mut fresh = Connection::open(&self.target, CALL_TIMEOUT).await?;
+        let answer = fresh.call(call, CALL_TIMEOUT).await?;
+        self.connection = Some(fresh);
+        Ok(answer)
     }
 
     /// The object, or nothing if there is none.
     pub async fn get(&mut self, path: &str) -> Result<Option<Value>, Problem> {
-        let answer = self.connection.call(Call::get(path), CALL_TIMEOUT).await?;
+        let answer = self.call(Call::get(path)).await?;
         match answer.status {
             404 => Ok(None),
             _ => object(path, answer).map(Some),
@@ -82,7 +104,7 @@ impl Api {
             method: Method::DELETE,
             ..Call::get(path)
         };
-        let answer = self.connection.call(call, CALL_TIMEOUT).await?;
+        let answer = self.call(call).await?;
         match answer.status {
             404 => Ok(false),
             _ => object(path, answer).map(|_| true),
@@ -100,10 +122,10 @@ impl Api {
             .map_err(|error| Problem::new("api-refused", error.to_string()).at(path))?;
         let call = Call {
             method,
-            body: Some((content, bytes)),
+            body: Some((content, bytes.into())),
             ..Call::get(path)
         };
-        self.connection.call(call, CALL_TIMEOUT).await
+        self.call(call).await
     }
 }
 

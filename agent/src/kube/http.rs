@@ -18,6 +18,9 @@ use tokio_rustls::TlsConnector;
 /// Largest answer read: a table of some ten thousand nodes.
 const MAX_ANSWER: usize = 16 * 1024 * 1024;
 
+/// Code of the error of a call that was never sent: the server had closed the connection, as it may at any time.
+pub const CLOSED: &str = "connection-closed";
+
 /// Where a server is, and by which name its certificate is checked.
 #[derive(Clone)]
 pub struct Target {
@@ -47,11 +50,12 @@ impl Content {
     }
 }
 
+#[derive(Clone)]
 pub struct Call<'a> {
     pub method: Method,
     pub path: &'a str,
     pub accept: &'a str,
-    pub body: Option<(Content, Vec<u8>)>,
+    pub body: Option<(Content, Bytes)>,
 }
 
 impl<'a> Call<'a> {
@@ -115,17 +119,17 @@ impl Connection {
                 request = request.header(header::CONTENT_TYPE, content.header());
                 bytes
             }
-            None => Vec::new(),
+            None => Bytes::new(),
         };
         let request = request
-            .body(Full::new(Bytes::from(body)))
+            .body(Full::new(body))
             .map_err(|error| unreachable(&place, &error.to_string()))?;
         let work = async {
-            let answer = self
-                .sender
-                .send_request(request)
-                .await
-                .map_err(|error| unreachable(&place, &error.to_string()))?;
+            let sent = self.sender.send_request(request).await;
+            let answer = sent.map_err(|error| match error.is_canceled() || error.is_closed() {
+                true => Problem::new(CLOSED, "the server closed the connection").at(&place),
+                false => unreachable(&place, &error.to_string()),
+            })?;
             let status = answer.status().as_u16();
             let body = Limited::new(answer.into_body(), MAX_ANSWER)
                 .collect()
@@ -230,6 +234,24 @@ mod tests {
             .unwrap();
         assert_eq!((answer.status, &answer.body[..]), (503, &b"bad"[..]));
         assert!(!answer.success());
+    }
+
+    #[tokio::test]
+    async fn tells_a_closed_connection_from_no_answer() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stream = TcpStream::connect(address).await.unwrap();
+        let mut connection = handshake(stream, address.to_string()).await.unwrap();
+        drop(listener.accept().await.unwrap());
+        let call = connection.call(Call::get("/x"), Duration::from_secs(5));
+        let problem = call.await.unwrap_err();
+        assert!(
+            problem.code == CLOSED || problem.code == "no-answer",
+            "{problem}"
+        );
+        // By now the client has seen the end.
+        let again = connection.call(Call::get("/x"), Duration::from_secs(5));
+        assert_eq!(again.await.unwrap_err().code, CLOSED);
     }
 
     #[tokio::test]

@@ -89,14 +89,15 @@ impl Config {
     }
 
     /// For the phases that talk to the API. kubeadm makes a token of 24 hours unless it is given one:
-    /// here one that cannot be used for anything and is over in a moment.
+    /// here one whose group may do nothing, and which is over in a moment.
     pub fn for_cluster_objects(&self, throwaway_token: &str) -> String {
         let mut init = self.init.clone();
         if !self.user_tokens {
             init["bootstrapTokens"] = json!([{
                 "token": throwaway_token,
                 "ttl": "1m0s",
-                "usages": ["signing"],
+                "usages": ["authentication"],
+                "groups": ["system:bootstrappers:unused"],
                 "description": "unused",
             }]);
         }

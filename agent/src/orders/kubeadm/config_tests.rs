@@ -233,7 +233,7 @@ fn the_throwaway_token_gives_way_to_the_users() {
     let plain = Config::build(&cluster(), &node()).unwrap();
     let tokens =
         &parsed(&plain.for_cluster_objects("aaaaaa.bbbbbbbbbbbbbbbb"))[0]["bootstrapTokens"];
-    assert_eq!(tokens[0]["usages"], json!(["signing"]));
+    assert_eq!(tokens[0]["groups"], json!(["system:bootstrappers:unused"]));
     assert!(!plain.has_user_tokens());
     let own = with_documents(&[
         "apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\nbootstrapTokens: [{token: cccccc.dddddddddddddddd}]\n",

@@ -49,7 +49,7 @@ pub async fn run(context: &Context, action: &ExportJoinMaterial) -> Done {
 /// A fresh token for the node; those of earlier tries end here.
 async fn mint(context: &Context, node: &str) -> Result<String, Problem> {
     let lifetime = token::lifetime(&context.cluster()?.token_ttl)?;
-    let mut api = Api::open(&context.paths).await?;
+    let mut api = Api::new(&context.paths)?;
     let list = api.get(TOKENS).await?.unwrap_or_default();
     for name in token::made_for(node, &list) {
         api.delete(&format!("{SECRETS}/{name}")).await?;

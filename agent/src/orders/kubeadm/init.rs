@@ -6,7 +6,7 @@ use super::config::Config;
 use super::layout::{Layout, SUPER_ADMIN};
 use super::phase::phase;
 use super::token::Token;
-use super::{claim, kubelet, mark, ready};
+use super::{claim, kubelet, mark, member, ready};
 use crate::context::{Context, Done, Outcome};
 use crate::host::files;
 use crate::kube::api::{self, Api};
@@ -15,18 +15,26 @@ use crate::kube::kubeconfig::{Kubeconfig, with_server};
 use crate::marks;
 use quorate_proto::v1::{Init, Problem};
 use serde_json::{Value, json};
+use std::time::Duration;
 
+/// Others write to a fresh Node too, and an API server that has just started turns calls away now and then.
+const MARK_LIMIT: Duration = Duration::from_secs(60);
 const CLUSTER_INFO: &str = "/api/v1/namespaces/kube-public/configmaps/cluster-info";
 
 pub async fn run(context: &Context, action: &Init) -> Done {
     claim::require(context)?;
     let layout = Layout::of(&context.paths);
-    if marks::load(&context.paths)?.init == action.digest && layout.etcd_manifest().exists() {
+    // A cluster is formed once: other settings of a running one are not this order's business.
+    if !marks::load(&context.paths)?.init.is_empty() && layout.etcd_manifest().exists() {
         return Ok(Outcome::done());
     }
     let config = Config::build(context.cluster()?, context.node()?)?;
     start(context, &config).await?;
-    ready::api(context).await?;
+    // The controllers start while the API server does, but leave the processor to etcd before that.
+    tokio::try_join!(ready::api(context), async {
+        member::healthy(context, &config).await?;
+        start_controllers(context, &config).await
+    })?;
     context.say("the first API server is ready");
     let through_endpoint = !calls_itself(config.version());
     if through_endpoint {
@@ -49,8 +57,18 @@ async fn start(context: &Context, config: &Config) -> Result<(), Problem> {
     kubelet::kubeconfigs(context, config, true).await?;
     tokio::try_join!(
         phase(context, &["etcd", "local"], &text),
-        phase(context, &["control-plane", "all"], &text),
+        phase(context, &["control-plane", "apiserver"], &text),
         kubelet::start(context, config),
+    )?;
+    Ok(())
+}
+
+/// The pods that can do nothing without an API server, and would only take processor time from etcd's and its start.
+pub async fn start_controllers(context: &Context, config: &Config) -> Result<(), Problem> {
+    let text = config.for_init();
+    tokio::try_join!(
+        phase(context, &["control-plane", "controller-manager"], &text),
+        phase(context, &["control-plane", "scheduler"], &text),
     )?;
     Ok(())
 }
@@ -62,14 +80,14 @@ async fn cluster_objects(context: &Context, config: &Config) -> Result<(), Probl
     // The first of them also lets the administrator's certificate in, which the others and we then use.
     phase(context, &["bootstrap-token", "--skip-token-print"], &text).await?;
     let node = async {
+        kubelet::freshen(context).await?;
         ready::registered(context).await?;
         phase(context, &["upload-config", "all"], &text).await?;
         mark_member(context, config).await
     };
     tokio::try_join!(node, phase(context, &["addon", "all"], &text))?;
     if !config.has_user_tokens() {
-        Api::open(&context.paths)
-            .await?
+        Api::new(&context.paths)?
             .delete(&token.secret_path())
             .await?;
     }
@@ -78,24 +96,19 @@ async fn cluster_objects(context: &Context, config: &Config) -> Result<(), Probl
 
 /// Labels, taints and annotation of a control plane, as kubeadm sets them.
 pub async fn mark_member(context: &Context, config: &Config) -> Result<(), Problem> {
-    /// Others write to a fresh Node too, each once or twice.
-    const ATTEMPTS: usize = 10;
     let path = ready::node_path(&context.node()?.name);
-    let mut api = Api::open(&context.paths).await?;
-    for _ in 0..ATTEMPTS {
+    let mut api = Api::new(&context.paths)?;
+    ready::until(context, "the Node to be marked", MARK_LIMIT, async || {
         let node = api.get(&path).await?.unwrap_or_default();
         let Some(patch) = mark::patch(&node, &config.member_taints()) else {
             return Ok(());
         };
-        if api.merge(&path, &patch).await?.is_some() {
-            return Ok(());
+        match api.merge(&path, &patch).await? {
+            Some(_) => Ok(()),
+            None => Err(Problem::new("api-refused", "the Node was changed meanwhile").at(&path)),
         }
-    }
-    Err(Problem::new(
-        "api-refused",
-        "the Node was changed by others each time it was to be marked",
-    )
-    .at(path))
+    })
+    .await
 }
 
 /// Whether this kubeadm's init calls the API server beside it; older ones call it through the endpoint.
@@ -145,7 +158,7 @@ fn point_admins(context: &Context, url: &str) -> Result<(), Problem> {
 
 /// kubeadm copied the administrator's server into it.
 async fn correct_cluster_info(context: &Context, url: &str) -> Result<(), Problem> {
-    let mut api = Api::open(&context.paths).await?;
+    let mut api = Api::new(&context.paths)?;
     let info = api.get(CLUSTER_INFO).await?.unwrap_or_default();
     let patch = cluster_info_patch(&info, url);
     api.merge(CLUSTER_INFO, &patch).await?;

@@ -13,9 +13,12 @@ use quorate_proto::v1::Problem;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::time::Duration;
 
 const UNIT: &str = "kubelet.service";
 const CURRENT: &str = "kubelet-client-current.pem";
+/// The kubelet doubles the time between its tries from 0.8 s to 30 s: after 5 s it waits longer than a start takes.
+const PATIENT_FOR: Duration = Duration::from_secs(5);
 
 /// The kubeconfigs of a control plane. Files that are there and whole are kept, as kubeadm keeps them.
 pub async fn kubeconfigs(context: &Context, config: &Config, first: bool) -> Result<(), Problem> {
@@ -88,8 +91,27 @@ pub async fn start(context: &Context, config: &Config) -> Result<(), Problem> {
     Ok(())
 }
 
-pub async fn restart() -> Result<(), Problem> {
+/// Starts a kubelet anew that has had no API server for so long that its next tries are far apart: it would see its pods only
+/// half a minute after the API server is there. The pods that run are not touched.
+pub async fn freshen(context: &Context) -> Result<(), Problem> {
+    let since = service::property(UNIT, "ActiveEnterTimestampMonotonic").await?;
+    if age(&since, now()?).is_some_and(|age| age < PATIENT_FOR) {
+        return Ok(());
+    }
+    context.say("starting the kubelet anew, as it has waited for its API server for long");
     service::restart(UNIT).await
+}
+
+/// From systemd's microseconds since boot; nothing for a unit that is not active.
+fn age(since: &str, now: Duration) -> Option<Duration> {
+    let since = since.parse().ok().filter(|since| *since > 0)?;
+    Some(now.saturating_sub(Duration::from_micros(since)))
+}
+
+fn now() -> Result<Duration, Problem> {
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
+        .map(Duration::from)
+        .map_err(|error| Problem::new("clock", error.to_string()))
 }
 
 pub async fn stop() -> Result<(), Problem> {
@@ -117,6 +139,23 @@ users:
     client-certificate-data: Y3J0Cg==
     client-key-data: a2V5Cg==
 ";
+
+    #[test]
+    fn reads_how_long_a_unit_has_run() {
+        let now = Duration::from_secs(10);
+        for (since, expected) in [
+            ("4000000", Some(6)),
+            ("11000000", Some(0)),
+            ("0", None),
+            ("", None),
+        ] {
+            assert_eq!(
+                age(since, now),
+                expected.map(Duration::from_secs),
+                "{since}"
+            );
+        }
+    }
 
     #[test]
     fn moves_the_pair_out_of_the_file_once() {

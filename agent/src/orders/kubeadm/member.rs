@@ -3,7 +3,7 @@
 
 use super::config::Config;
 use super::layout::Layout;
-use super::ready::until;
+use super::ready::{START_LIMIT, until};
 use crate::context::Context;
 use crate::host::files;
 use crate::kube::http::plain_get;
@@ -86,6 +86,19 @@ fn server_id(metrics: &str) -> Option<u64> {
         .find(|line| line.starts_with("etcd_server_id{"))?;
     let id = line.split('"').nth(1)?;
     u64::from_str_radix(id, 16).ok()
+}
+
+/// Until the etcd of this node serves.
+pub async fn healthy(context: &Context, config: &Config) -> Result<(), Problem> {
+    until(context, "the etcd of this node", START_LIMIT, async || {
+        let answer = plain_get(config.loopback(), METRICS_PORT, "/health", ANSWER).await?;
+        match answer.success() {
+            true => Ok(()),
+            false => Err(Problem::new("etcd-unhealthy", "etcd is not healthy yet")
+                .at(format!("port {METRICS_PORT}"))),
+        }
+    })
+    .await
 }
 
 async fn stopped(context: &Context, config: &Config) -> Result<(), Problem> {

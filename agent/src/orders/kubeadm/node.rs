@@ -16,7 +16,7 @@ pub async fn configure(context: &Context, action: &ConfigureNode) -> Done {
             .because("coordinator and agent of different versions")
     })?;
     let path = ready::node_path(&target.name);
-    let mut api = Api::open(&context.paths).await?;
+    let mut api = Api::new(&context.paths)?;
     for _ in 0..ATTEMPTS {
         let node = api.get(&path).await?.ok_or_else(|| {
             Problem::new("node-missing", format!("there is no node {}", target.name))
@@ -39,7 +39,7 @@ pub async fn configure(context: &Context, action: &ConfigureNode) -> Done {
 
 pub async fn delete(context: &Context, action: &DeleteNode) -> Done {
     claim::require(context)?;
-    let mut api = Api::open(&context.paths).await?;
+    let mut api = Api::new(&context.paths)?;
     if !api.delete(&ready::node_path(&action.name)).await? {
         context.say(format!("node {} is gone already", action.name));
     }

@@ -59,7 +59,7 @@ fn reason(output: &Output) -> String {
         return named.join(" | ");
     }
     lines()
-        .next_back()
+        .rfind(|line| !line.starts_with("To see the stack trace"))
         .map_or_else(|| format!("exit code {}", output.code), str::to_owned)
 }
 
@@ -109,7 +109,10 @@ mod tests {
             ),
             "error execution phase preflight: x | [ERROR Port-6443]: in use"
         );
-        assert_eq!(failed("something\nlast\n\n"), "last");
+        assert_eq!(
+            failed("something\nlast\nTo see the stack trace of this error\n\n"),
+            "last"
+        );
         assert_eq!(failed(""), "exit code 1");
     }
 }

@@ -1,6 +1,5 @@
 //! Waits for what kubelet and API server of this node come to. Each asks the thing itself and is bounded.
 
-use super::kubelet;
 use crate::context::Context;
 use crate::kube::api::{self, Api};
 use crate::kube::http::{Call, Connection, plain_get};
@@ -13,10 +12,7 @@ const ASK_EVERY: Duration = Duration::from_millis(200);
 /// One answer; an API server that has just started may take its time.
 const ANSWER: Duration = Duration::from_secs(5);
 /// kubeadm's own limit for control plane components and for the kubelet.
-const START_LIMIT: Duration = Duration::from_secs(240);
-/// A kubelet that was refused waits up to 7 s before it registers again; one that has just started, 0.1 s.
-const REGISTER_BY_ITSELF: Duration = Duration::from_millis(800);
-
+pub const START_LIMIT: Duration = Duration::from_secs(240);
 pub const KUBELET_HEALTH_PORT: u16 = 10248;
 
 /// Asks until there is an answer, the limit is over, or the order's time is.
@@ -66,27 +62,16 @@ pub async fn api(context: &Context) -> Result<(), Problem> {
     .await
 }
 
-/// Until the kubelet has registered this node; starts it anew where it would let time pass before it tries again.
+/// Until the kubelet has registered this node.
 pub async fn registered(context: &Context) -> Result<Value, Problem> {
-    let name = &context.node()?.name;
-    let path = node_path(name);
-    let mut api = Api::open(&context.paths).await?;
-    let ask = async |api: &mut Api| {
-        api.get(&path)
-            .await?
-            .ok_or_else(|| Problem::new("not-ready", "there is no such node").at(path.clone()))
-    };
+    let path = node_path(&context.node()?.name);
+    let mut api = Api::new(&context.paths)?;
     let what = "the kubelet to register its node";
-    if let Ok(node) = until(context, what, REGISTER_BY_ITSELF, async || {
-        ask(&mut api).await
+    until(context, what, START_LIMIT, async || {
+        let node = api.get(&path).await?;
+        node.ok_or_else(|| Problem::new("not-ready", "there is no such node").at(&path))
     })
     .await
-    {
-        return Ok(node);
-    }
-    context.say("the kubelet waits before it registers again: starting it anew");
-    kubelet::restart().await?;
-    until(context, what, START_LIMIT, async || ask(&mut api).await).await
 }
 
 pub async fn kubelet(context: &Context) -> Result<(), Problem> {

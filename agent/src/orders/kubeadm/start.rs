@@ -1,5 +1,5 @@
-//! Starts the member that was just added: etcd's manifest and those of the control plane, dropped together, so that the
-//! API server is up by the time its etcd is promoted. Returns at once; promotion waits on the other side.
+//! Starts the member that was just added: the manifests of etcd and API server dropped together, so that the API server is
+//! as far as it can be when its etcd is promoted. Returns at once; promotion waits on the other side.
 
 use super::config::Config;
 use super::phase::phase;
@@ -26,7 +26,7 @@ pub async fn run(context: &Context, action: &StartMember) -> Done {
     let text = config.for_existing_etcd(&action.initial_cluster);
     tokio::try_join!(
         phase(context, &["etcd", "local"], &text),
-        phase(context, &["control-plane", "all"], &text),
+        phase(context, &["control-plane", "apiserver"], &text),
     )?;
     Ok(Outcome::done())
 }

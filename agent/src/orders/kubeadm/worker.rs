@@ -60,7 +60,7 @@ async fn went_through(context: &Context) -> Result<bool, Problem> {
     let patch = json!({"metadata": {"annotations": {"kubeadm.alpha.kubernetes.io/cri-socket": CRI_SOCKET}}});
     let call = Call {
         method: Method::PATCH,
-        body: Some((Content::MergePatch, patch.to_string().into_bytes())),
+        body: Some((Content::MergePatch, patch.to_string().into())),
         ..Call::get(&path)
     };
     let answer = Connection::open(&target, ANSWER)
