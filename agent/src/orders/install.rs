@@ -21,13 +21,14 @@ pub mod swap;
 #[cfg(test)]
 pub mod testing;
 pub mod version;
+pub mod wanted;
 
 use crate::context::{Context, Done, Outcome};
-use crate::host::tool::Tool;
 use crate::marks;
 use documents::Documents;
 use fetch::Fetches;
 use installed::Installed;
+use packages::Offer;
 use quorate_proto::v1::{ArtifactRef, ClusterConfig, Distribution, Install, NodeConfig, Problem};
 
 pub async fn run(context: &Context, action: &Install) -> Done {
@@ -82,10 +83,17 @@ impl<'a> Survey<'a> {
         node: &NodeConfig,
     ) -> Result<Self, Problem> {
         let installed = Installed::read().await?;
-        let plan = debs::plan(action, cluster, &installed)?;
+        let containers = action.containerd.is_some();
+        let offer = Offer {
+            installed: &installed,
+            artifacts: &action.artifacts,
+            apt: action.apt.is_some(),
+        };
+        let names = wanted::names(&action.packages, containers, cluster, &offer).await;
+        let plan = debs::plan(&names, cluster, &offer)?;
         let (mut programs, mut changed_programs, mut images) = Default::default();
         // Only a node with a container runtime runs any of these.
-        if action.containerd.is_some() {
+        if containers {
             programs = binaries::chosen(action, cluster, |name| {
                 plan.comes_as_package(name) || installed.version(name).is_some()
             });
@@ -118,17 +126,13 @@ async fn right_kubeadm(cluster: &ClusterConfig) -> Result<(), Problem> {
         Distribution::Kubeadm => {}
         Distribution::Etcd | Distribution::Unspecified => return Ok(()),
     }
-    let output = Tool::new("kubeadm")
-        .args(["version", "-o", "short"])
-        .ok()
-        .await
-        .map_err(|problem| {
-            problem
-                .because("no package and no artifact of this order holds kubeadm")
-                .next("quorate artifacts add kubeadm, kubelet and kubectl of the cluster's version")
-        })?;
-    let there = output.stdout.trim();
-    if same_version(there, &cluster.version) {
+    let there = wanted::version("kubeadm").await.ok_or_else(|| {
+        Problem::new("kubeadm-missing", "kubeadm does not tell its version")
+            .at("kubeadm")
+            .because("the delivered file is no program of this machine's architecture")
+            .next("quorate artifacts add kubeadm, kubelet and kubectl of the cluster's version")
+    })?;
+    if wanted::same(&there, &cluster.version) {
         return Ok(());
     }
     Err(Problem::new(
@@ -141,8 +145,4 @@ async fn right_kubeadm(cluster: &ClusterConfig) -> Result<(), Problem> {
         "deliver kubeadm {} as a package or an artifact",
         cluster.version
     )))
-}
-
-fn same_version(one: &str, other: &str) -> bool {
-    one.trim_start_matches('v') == other.trim_start_matches('v')
 }

@@ -21,20 +21,10 @@ pub struct Plan {
 }
 
 /// Refuses with every package that has no source, before anything is changed.
-pub fn plan(
-    action: &Install,
-    cluster: &ClusterConfig,
-    installed: &Installed,
-) -> Result<Plan, Problem> {
-    let offer = Offer {
-        installed,
-        artifacts: &action.artifacts,
-        apt: action.apt.is_some(),
-    };
-    let ways: BTreeMap<String, Way> = action
-        .packages
+pub fn plan(names: &[String], cluster: &ClusterConfig, offer: &Offer<'_>) -> Result<Plan, Problem> {
+    let ways: BTreeMap<String, Way> = names
         .iter()
-        .map(|package| (package.clone(), way(package, cluster, &offer)))
+        .map(|name| (name.clone(), way(name, cluster, offer)))
         .collect();
     let missing: Vec<&Problem> = ways.values().filter_map(as_missing).collect();
     if let Some(problem) = together(&missing) {
@@ -42,7 +32,7 @@ pub fn plan(
     }
     let any = ways.values().any(|way| matches!(way, Way::Artifact(_)));
     let files = match any {
-        true => candidates(&action.artifacts, cluster, installed),
+        true => candidates(offer.artifacts, cluster, offer.installed),
         false => Vec::new(),
     };
     Ok(Plan {
@@ -178,9 +168,12 @@ fn explain(problem: Problem, closure: &Closure, apt: bool) -> Problem {
 /// Checks that every package is there, and holds them if asked. A name that another package provides cannot be held.
 async fn hold(context: &Context, action: &Install, plan: &Plan) -> Result<(), Problem> {
     let now = Installed::read().await?;
-    let packaged = action.packages.iter().map(String::as_str);
+    let packaged = plan.ways.keys().filter(|name| plan.comes_as_package(name));
+    let packaged: Vec<&str> = packaged.map(String::as_str).collect();
     let absent: Vec<&str> = packaged
-        .filter(|name| plan.comes_as_package(name) && now.answers_to(name).is_none())
+        .iter()
+        .filter(|name| now.answers_to(name).is_none())
+        .copied()
         .collect();
     if !absent.is_empty() {
         return Err(Problem::new(
@@ -195,11 +188,10 @@ async fn hold(context: &Context, action: &Install, plan: &Plan) -> Result<(), Pr
     if !action.hold {
         return Ok(());
     }
-    let loose: Vec<String> = action
-        .packages
-        .iter()
+    let loose: Vec<String> = packaged
+        .into_iter()
         .filter(|name| now.version(name).is_some() && !now.held(name))
-        .cloned()
+        .map(str::to_owned)
         .collect();
     if !loose.is_empty() {
         context.say(format!("holding {}", loose.join(", ")));

@@ -24,9 +24,13 @@ pub fn write(context: &Context, source: &AptSource) -> Result<bool, Problem> {
     Ok(changed)
 }
 
-/// A stanza that names its own key keeps it.
+/// A stanza that names its own key keeps it. A field without a value, such as the components of a flat repository, is left out.
 fn stanza(fields: &str, with_key: bool) -> String {
-    let fields = fields.trim();
+    let kept: Vec<&str> = fields
+        .lines()
+        .filter(|line| !line.trim().is_empty() && !line.trim_end().ends_with(':'))
+        .collect();
+    let fields = kept.join("\n");
     let signed = fields
         .lines()
         .filter_map(|line| line.split_once(':'))
@@ -55,6 +59,11 @@ mod tests {
             (FIELDS, true, signed.as_str()),
             (FIELDS, false, &format!("{FIELDS}\n")),
             (&own, true, &own),
+            (
+                &format!("{FIELDS}\nComponents: \n"),
+                false,
+                &format!("{FIELDS}\n"),
+            ),
         ] {
             assert_eq!(stanza(fields, with_key), expected);
         }

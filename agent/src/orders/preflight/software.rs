@@ -6,6 +6,7 @@ use crate::host::tool::Tool;
 use crate::orders::install::installed::Installed;
 use crate::orders::install::packages::{Offer, Way, program, way};
 use crate::orders::install::version::numbers;
+use crate::orders::install::wanted;
 use quorate_proto::v1::{ClusterConfig, Finding, Preflight, Problem};
 
 /// A kubelet may be this many minor versions older than the API server.
@@ -15,7 +16,7 @@ const CONTAINERD_2_FROM: (u32, u32) = (1, 36);
 
 pub async fn check(role: Role, cluster: &ClusterConfig, action: &Preflight) -> Vec<Finding> {
     let mut findings = match Installed::read().await {
-        Ok(installed) => judge_packages(cluster, action, &installed),
+        Ok(installed) => check_packages(role, cluster, action, &installed).await,
         Err(problem) => vec![fatal(
             "Packages",
             problem.because("this is no Debian system"),
@@ -36,7 +37,8 @@ pub async fn check(role: Role, cluster: &ClusterConfig, action: &Preflight) -> V
     findings
 }
 
-fn judge_packages(
+async fn check_packages(
+    role: Role,
     cluster: &ClusterConfig,
     action: &Preflight,
     installed: &Installed,
@@ -46,10 +48,10 @@ fn judge_packages(
         artifacts: &action.artifacts,
         apt: false,
     };
-    action
-        .wanted_packages
+    let names = wanted::names(&action.wanted_packages, role.containers(), cluster, &offer).await;
+    names
         .iter()
-        .map(|package| judge_package(package, way(package, cluster, &offer)))
+        .map(|name| judge_package(name, way(name, cluster, &offer)))
         .collect()
 }
 
@@ -125,6 +127,7 @@ fn judge_containerd(
 
 #[cfg(test)]
 mod tests {
+    use super::super::role::testing::etcd_member;
     use super::*;
     use quorate_proto::v1::Severity::{Fatal, Ok as Good, Warning};
 
@@ -159,14 +162,15 @@ mod tests {
         }
     }
 
-    #[test]
-    fn every_wanted_package_has_a_finding() {
+    #[tokio::test]
+    async fn every_wanted_package_has_a_finding() {
         let action = Preflight {
             wanted_packages: vec!["runc".into(), "socat".into()],
             ..Preflight::default()
         };
         let installed = Installed::parse("runc\t1.1\tinstall\tinstalled\t\n");
-        let findings = judge_packages(&ClusterConfig::default(), &action, &installed);
+        let cluster = ClusterConfig::default();
+        let findings = check_packages(etcd_member(), &cluster, &action, &installed).await;
         let seen: Vec<_> = findings
             .iter()
             .map(|finding| (finding.name.as_str(), finding.severity()))
