@@ -71,9 +71,7 @@ impl Disk {
             let (records, summary) = match load(folder, &db, new) {
                 Ok(loaded) => loaded,
                 Err(error) => {
-                    // Closing would write, and sled may panic over what it does not understand. The damaged files stay
-                    // as they are, to be moved aside; their lock ends with the process.
-                    std::mem::forget(db);
+                    abandon(db);
                     return Err(error);
                 }
             };
@@ -141,6 +139,11 @@ impl Disk {
                 .sync_all()
                 .map_err(|error| StoreError::io("sync", &self.folder, &error))
         })
+    }
+
+    /// For one that turned out not to be what it should be.
+    pub fn abandon(self) {
+        abandon(self.db);
     }
 
     /// Asked before each write.
@@ -225,6 +228,12 @@ fn remove_unfinished(folder: &Path) -> Result<(), StoreError> {
         }
     }
     Ok(())
+}
+
+/// Closing would write, and sled may panic over what it does not understand. The files stay as they are, to be moved
+/// aside; their lock ends with the process.
+fn abandon(db: sled::Db) {
+    std::mem::forget(db);
 }
 
 /// A closed sled lets go of its file a little later, when its own threads have ended; until then it cannot be opened.

@@ -88,8 +88,7 @@ fn attempt(places: &Places) -> Result<Attempt, StoreError> {
             Ok(Attempt::Whole(disk, records))
         }
         Ok((disk, records)) => {
-            // It is moved aside; what closing it meets no longer matters.
-            let _ = disk.close();
+            disk.abandon();
             Ok(Attempt::Damaged(format!(
                 "the database ends at revision {}, but {} was committed",
                 records.revision.0,
