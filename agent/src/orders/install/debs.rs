@@ -7,6 +7,7 @@ use super::installed::Installed;
 use super::packages::{Offer, Way, candidates, way};
 use super::{etcd_guard, lock, source};
 use crate::context::Context;
+use crate::host::files;
 use crate::host::tool::Tool;
 use quorate_proto::v1::{ArtifactRef, ClusterConfig, Install, Problem};
 use std::collections::BTreeMap;
@@ -204,18 +205,16 @@ struct Deb {
     control: Control,
 }
 
-/// apt takes a file for a package only if its name ends in .deb; removed with the value.
-struct Folder(tempfile::TempDir);
+/// apt takes a file for a package only if its name ends in .deb. Removed with the value; what a killed run left, at the start.
+struct Folder(PathBuf);
 
 impl Folder {
     fn new(context: &Context) -> Result<Self, Problem> {
-        let state = context.paths.state();
-        crate::host::files::make_folder(&state, 0o700)?;
-        tempfile::Builder::new()
-            .prefix("debs-")
-            .tempdir_in(&state)
-            .map(Folder)
-            .map_err(|error| failed(&state, &error))
+        let folder = context.paths.state().join("debs");
+        files::make_folder(&context.paths.state(), 0o700)?;
+        files::remove_tree(&folder)?;
+        files::make_folder(&folder, 0o700)?;
+        Ok(Folder(folder))
     }
 
     async fn fill(
@@ -226,7 +225,7 @@ impl Folder {
         let mut debs = Vec::new();
         for (number, artifact) in artifacts.iter().enumerate() {
             let cached = fetches.take(artifact).await?;
-            let path = self.0.path().join(format!("{number}.deb"));
+            let path = self.0.join(format!("{number}.deb"));
             link(&cached, &path)?;
             let control = read_control(&path).await.map_err(|problem| {
                 Problem::new("deb-unreadable", problem.what)
@@ -237,6 +236,13 @@ impl Folder {
             debs.push(Deb { path, control });
         }
         Ok(debs)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What stays is removed by the next run.
+        let _ = files::remove_tree(&self.0);
     }
 }
 
