@@ -25,6 +25,13 @@ impl Action {
             Action::Reset(_) => "reset",
             Action::SignClient(_) => "sign-client",
             Action::Check(_) => "check",
+            Action::SetServingNames(_) => "set-serving-names",
+            Action::ProbeEndpoint(_) => "probe-endpoint",
+            Action::SetClusterEndpoint(_) => "set-cluster-endpoint",
+            Action::SetNodeEndpoint(_) => "set-node-endpoint",
+            Action::RestartKubeProxy(_) => "restart-kube-proxy",
+            Action::RenewCertificates(_) => "renew-certificates",
+            Action::ApproveServing(_) => "approve-serving",
         }
     }
 
@@ -49,7 +56,14 @@ impl Action {
             | Action::DeleteNode(_)
             | Action::Reset(_)
             | Action::SignClient(_)
-            | Action::Check(_) => false,
+            | Action::Check(_)
+            | Action::SetServingNames(_)
+            | Action::ProbeEndpoint(_)
+            | Action::SetClusterEndpoint(_)
+            | Action::SetNodeEndpoint(_)
+            | Action::RestartKubeProxy(_)
+            | Action::RenewCertificates(_)
+            | Action::ApproveServing(_) => false,
         }
     }
 
@@ -67,7 +81,12 @@ impl Action {
             | Action::JoinWorker(_)
             | Action::ConfigureLoadBalancer(_)
             | Action::ApplyManifests(_)
-            | Action::Reset(_) => true,
+            | Action::Reset(_)
+            | Action::Check(_)
+            | Action::SetServingNames(_)
+            | Action::SetNodeEndpoint(_)
+            | Action::RestartKubeProxy(_)
+            | Action::RenewCertificates(_) => true,
             Action::ExportJoinMaterial(_)
             | Action::AddMember(_)
             | Action::PromoteMember(_)
@@ -75,7 +94,9 @@ impl Action {
             | Action::ConfigureNode(_)
             | Action::DeleteNode(_)
             | Action::SignClient(_)
-            | Action::Check(_) => false,
+            | Action::ProbeEndpoint(_)
+            | Action::SetClusterEndpoint(_)
+            | Action::ApproveServing(_) => false,
         }
     }
 }

@@ -36,5 +36,6 @@ pub async fn report(paths: &Paths, sequence: u64) -> NodeReport {
         etcd,
         kube,
         load_balancer,
+        ..NodeReport::default()
     }
 }

@@ -38,7 +38,14 @@ pub async fn execute(context: &Context) -> Done {
         | Action::ApplyManifests(_)
         | Action::ConfigureNode(_)
         | Action::DeleteNode(_)
-        | Action::Reset(_) => by_distribution(context, action).await,
+        | Action::Reset(_)
+        | Action::SetServingNames(_)
+        | Action::ProbeEndpoint(_)
+        | Action::SetClusterEndpoint(_)
+        | Action::SetNodeEndpoint(_)
+        | Action::RestartKubeProxy(_)
+        | Action::RenewCertificates(_)
+        | Action::ApproveServing(_) => by_distribution(context, action).await,
     }
 }
 
@@ -86,7 +93,14 @@ async fn of_kubeadm(context: &Context, action: &Action) -> Done {
         | Action::AddMember(_)
         | Action::PromoteMember(_)
         | Action::RemoveMember(_)
-        | Action::SignClient(_) => Err(misdirected(action)),
+        | Action::SignClient(_)
+        | Action::SetServingNames(_)
+        | Action::ProbeEndpoint(_)
+        | Action::SetClusterEndpoint(_)
+        | Action::SetNodeEndpoint(_)
+        | Action::RestartKubeProxy(_)
+        | Action::RenewCertificates(_)
+        | Action::ApproveServing(_) => Err(misdirected(action)),
     }
 }
 
@@ -110,7 +124,14 @@ async fn of_etcd(context: &Context, action: &Action) -> Done {
         | Action::AddMember(_)
         | Action::PromoteMember(_)
         | Action::RemoveMember(_)
-        | Action::SignClient(_) => Err(misdirected(action)),
+        | Action::SignClient(_)
+        | Action::SetServingNames(_)
+        | Action::ProbeEndpoint(_)
+        | Action::SetClusterEndpoint(_)
+        | Action::SetNodeEndpoint(_)
+        | Action::RestartKubeProxy(_)
+        | Action::RenewCertificates(_)
+        | Action::ApproveServing(_) => Err(misdirected(action)),
     }
 }
 

@@ -1,10 +1,6 @@
 //! What the operator service asks of the engine. The service has authenticated and authorized the caller before.
 
-use quorate_proto::v1::{
-    ApplyRequest, ApplyResponse, CheckRequest, CheckResponse, ListOperationsRequest,
-    ListOperationsResponse, OperationEvent, PlanRequest, PlanResponse, Problem, SignUserRequest,
-    SignUserResponse, StatusRequest, StatusResponse, WatchOperationRequest,
-};
+use quorate_proto::v1::*;
 use std::pin::Pin;
 use tokio_stream::Stream;
 
@@ -40,4 +36,58 @@ pub trait EngineApi: Send + Sync + 'static {
         caller: &str,
         request: SignUserRequest,
     ) -> Result<SignUserResponse, Problem>;
+
+    async fn show_endpoint(
+        &self,
+        caller: &str,
+        request: ShowEndpointRequest,
+    ) -> Result<ShowEndpointResponse, Problem>;
+
+    async fn plan_rotation(
+        &self,
+        caller: &str,
+        request: RotateEndpointRequest,
+    ) -> Result<PlanRotationResponse, Problem>;
+
+    async fn rotate_endpoint(
+        &self,
+        caller: &str,
+        request: RotateEndpointRequest,
+    ) -> Result<ApplyResponse, Problem>;
+
+    async fn roll_back_endpoint(
+        &self,
+        caller: &str,
+        request: RollBackEndpointRequest,
+    ) -> Result<ApplyResponse, Problem>;
+
+    async fn drop_endpoint(
+        &self,
+        caller: &str,
+        request: DropEndpointRequest,
+    ) -> Result<ApplyResponse, Problem>;
+
+    async fn repair_endpoint(
+        &self,
+        caller: &str,
+        request: RepairEndpointRequest,
+    ) -> Result<ApplyResponse, Problem>;
+
+    async fn show_certificates(
+        &self,
+        caller: &str,
+        request: ShowCertificatesRequest,
+    ) -> Result<ShowCertificatesResponse, Problem>;
+
+    async fn renew_cluster_certificates(
+        &self,
+        caller: &str,
+        request: RenewClusterCertificatesRequest,
+    ) -> Result<ApplyResponse, Problem>;
+
+    async fn set_names(
+        &self,
+        caller: &str,
+        request: SetNamesRequest,
+    ) -> Result<ApplyResponse, Problem>;
 }

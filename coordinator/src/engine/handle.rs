@@ -122,6 +122,78 @@ impl EngineApi for Engine {
     ) -> Result<SignUserResponse, Problem> {
         super::check::sign_user(&self.shared, caller, request).await
     }
+
+    async fn show_endpoint(
+        &self,
+        _caller: &str,
+        _request: ShowEndpointRequest,
+    ) -> Result<ShowEndpointResponse, Problem> {
+        Err(Problem::new("not-built", "not built yet"))
+    }
+
+    async fn plan_rotation(
+        &self,
+        _caller: &str,
+        _request: RotateEndpointRequest,
+    ) -> Result<PlanRotationResponse, Problem> {
+        Err(Problem::new("not-built", "not built yet"))
+    }
+
+    async fn rotate_endpoint(
+        &self,
+        _caller: &str,
+        _request: RotateEndpointRequest,
+    ) -> Result<ApplyResponse, Problem> {
+        Err(Problem::new("not-built", "not built yet"))
+    }
+
+    async fn roll_back_endpoint(
+        &self,
+        _caller: &str,
+        _request: RollBackEndpointRequest,
+    ) -> Result<ApplyResponse, Problem> {
+        Err(Problem::new("not-built", "not built yet"))
+    }
+
+    async fn drop_endpoint(
+        &self,
+        _caller: &str,
+        _request: DropEndpointRequest,
+    ) -> Result<ApplyResponse, Problem> {
+        Err(Problem::new("not-built", "not built yet"))
+    }
+
+    async fn repair_endpoint(
+        &self,
+        _caller: &str,
+        _request: RepairEndpointRequest,
+    ) -> Result<ApplyResponse, Problem> {
+        Err(Problem::new("not-built", "not built yet"))
+    }
+
+    async fn show_certificates(
+        &self,
+        _caller: &str,
+        _request: ShowCertificatesRequest,
+    ) -> Result<ShowCertificatesResponse, Problem> {
+        Err(Problem::new("not-built", "not built yet"))
+    }
+
+    async fn renew_cluster_certificates(
+        &self,
+        _caller: &str,
+        _request: RenewClusterCertificatesRequest,
+    ) -> Result<ApplyResponse, Problem> {
+        Err(Problem::new("not-built", "not built yet"))
+    }
+
+    async fn set_names(
+        &self,
+        _caller: &str,
+        _request: SetNamesRequest,
+    ) -> Result<ApplyResponse, Problem> {
+        Err(Problem::new("not-built", "not built yet"))
+    }
 }
 
 async fn forward(

@@ -205,7 +205,10 @@ impl Shared {
     }
 
     pub fn pace(&self, node: &str, report_ms: u32) {
-        let message = coordinator_message::Message::Pace(quorate_proto::v1::Pace { report_ms });
+        let message = coordinator_message::Message::Pace(quorate_proto::v1::Pace {
+            report_ms,
+            watch: Vec::new(),
+        });
         let _ = self.agents.send(
             node,
             CoordinatorMessage {

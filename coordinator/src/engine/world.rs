@@ -218,7 +218,14 @@ fn on_node(node: &mut Node, action: &Action, order: &Order) {
         | Action::ConfigureNode(_)
         | Action::DeleteNode(_)
         | Action::SignClient(_)
-        | Action::Check(_) => {}
+        | Action::Check(_)
+        | Action::SetServingNames(_)
+        | Action::ProbeEndpoint(_)
+        | Action::SetClusterEndpoint(_)
+        | Action::SetNodeEndpoint(_)
+        | Action::RestartKubeProxy(_)
+        | Action::RenewCertificates(_)
+        | Action::ApproveServing(_) => {}
     }
 }
 
@@ -274,7 +281,14 @@ fn on_etcd(state: &mut State, name: &str, action: &Action, order: &Order) -> Res
         | Action::DeleteNode(_)
         | Action::Reset(_)
         | Action::SignClient(_)
-        | Action::Check(_) => {}
+        | Action::Check(_)
+        | Action::SetServingNames(_)
+        | Action::ProbeEndpoint(_)
+        | Action::SetClusterEndpoint(_)
+        | Action::SetNodeEndpoint(_)
+        | Action::RestartKubeProxy(_)
+        | Action::RenewCertificates(_)
+        | Action::ApproveServing(_) => {}
     }
     Ok(())
 }
@@ -298,6 +312,7 @@ fn balancer(action: &ConfigureLoadBalancer) -> LoadBalancerView {
         digest: action.digest.clone(),
         backends: backends.collect(),
         problem: None,
+        frontends: Vec::new(),
     }
 }
 

@@ -25,7 +25,7 @@ pub enum Allowed {
     Admins,
 }
 
-pub const METHODS: [(&str, Allowed); 22] = [
+pub const METHODS: [(&str, Allowed); 31] = [
     ("/quorate.v1.Enrollment/Enroll", Allowed::Anybody),
     ("/quorate.v1.Agent/Session", Allowed::Agents),
     ("/quorate.v1.Agent/FetchArtifact", Allowed::Agents),
@@ -39,7 +39,19 @@ pub const METHODS: [(&str, Allowed); 22] = [
     ("/quorate.v1.Operator/ListCertificates", Allowed::Readers),
     ("/quorate.v1.Operator/Check", Allowed::Readers),
     ("/quorate.v1.Operator/ListTokens", Allowed::Readers),
+    ("/quorate.v1.Operator/ShowEndpoint", Allowed::Readers),
+    ("/quorate.v1.Operator/PlanRotation", Allowed::Readers),
+    ("/quorate.v1.Operator/ShowCertificates", Allowed::Readers),
     ("/quorate.v1.Operator/Apply", Allowed::Operators),
+    ("/quorate.v1.Operator/RotateEndpoint", Allowed::Operators),
+    ("/quorate.v1.Operator/RollBackEndpoint", Allowed::Operators),
+    ("/quorate.v1.Operator/DropEndpoint", Allowed::Operators),
+    ("/quorate.v1.Operator/RepairEndpoint", Allowed::Operators),
+    (
+        "/quorate.v1.Operator/RenewClusterCertificates",
+        Allowed::Operators,
+    ),
+    ("/quorate.v1.Operator/SetNames", Allowed::Operators),
     ("/quorate.v1.Operator/CreateToken", Allowed::Operators),
     ("/quorate.v1.Operator/RevokeToken", Allowed::Operators),
     ("/quorate.v1.Operator/AddArtifact", Allowed::Operators),

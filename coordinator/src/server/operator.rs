@@ -155,4 +155,75 @@ impl Operator for OperatorService {
         let (_, request) = open(request)?;
         answer(audit::list(&self.parts, &request))
     }
+
+    async fn show_endpoint(
+        &self,
+        request: Request<ShowEndpointRequest>,
+    ) -> Answer<ShowEndpointResponse> {
+        let (who, request) = open(request)?;
+        answer(self.parts.engine.show_endpoint(&who, request).await)
+    }
+
+    async fn plan_rotation(
+        &self,
+        request: Request<RotateEndpointRequest>,
+    ) -> Answer<PlanRotationResponse> {
+        let (who, request) = open(request)?;
+        answer(self.parts.engine.plan_rotation(&who, request).await)
+    }
+
+    async fn rotate_endpoint(
+        &self,
+        request: Request<RotateEndpointRequest>,
+    ) -> Answer<ApplyResponse> {
+        let (who, request) = open(request)?;
+        answer(self.parts.engine.rotate_endpoint(&who, request).await)
+    }
+
+    async fn roll_back_endpoint(
+        &self,
+        request: Request<RollBackEndpointRequest>,
+    ) -> Answer<ApplyResponse> {
+        let (who, request) = open(request)?;
+        answer(self.parts.engine.roll_back_endpoint(&who, request).await)
+    }
+
+    async fn drop_endpoint(&self, request: Request<DropEndpointRequest>) -> Answer<ApplyResponse> {
+        let (who, request) = open(request)?;
+        answer(self.parts.engine.drop_endpoint(&who, request).await)
+    }
+
+    async fn repair_endpoint(
+        &self,
+        request: Request<RepairEndpointRequest>,
+    ) -> Answer<ApplyResponse> {
+        let (who, request) = open(request)?;
+        answer(self.parts.engine.repair_endpoint(&who, request).await)
+    }
+
+    async fn show_certificates(
+        &self,
+        request: Request<ShowCertificatesRequest>,
+    ) -> Answer<ShowCertificatesResponse> {
+        let (who, request) = open(request)?;
+        answer(self.parts.engine.show_certificates(&who, request).await)
+    }
+
+    async fn renew_cluster_certificates(
+        &self,
+        request: Request<RenewClusterCertificatesRequest>,
+    ) -> Answer<ApplyResponse> {
+        let (who, request) = open(request)?;
+        answer(
+            self.parts
+                .engine
+                .renew_cluster_certificates(&who, request)
+                .await,
+        )
+    }
+
+    async fn set_names(&self, request: Request<SetNamesRequest>) -> Answer<ApplyResponse> {
+        let (who, request) = open(request)?;
+        answer(self.parts.engine.set_names(&who, request).await)
+    }
 }

@@ -251,4 +251,76 @@ impl Operator for Fake {
         self.called(format!("audit {}", request.into_inner().limit));
         ok(ListAuditResponse::default())
     }
+
+    async fn show_endpoint(&self, _: Request<ShowEndpointRequest>) -> Answer<ShowEndpointResponse> {
+        ok(ShowEndpointResponse::default())
+    }
+
+    async fn plan_rotation(
+        &self,
+        _: Request<RotateEndpointRequest>,
+    ) -> Answer<PlanRotationResponse> {
+        ok(PlanRotationResponse::default())
+    }
+
+    async fn rotate_endpoint(&self, _: Request<RotateEndpointRequest>) -> Answer<ApplyResponse> {
+        self.changing("rotate-endpoint")?;
+        ok(ApplyResponse {
+            operation: "01k9".into(),
+            nothing_to_do: false,
+        })
+    }
+
+    async fn roll_back_endpoint(
+        &self,
+        _: Request<RollBackEndpointRequest>,
+    ) -> Answer<ApplyResponse> {
+        self.changing("roll-back-endpoint")?;
+        ok(ApplyResponse {
+            operation: "01k9".into(),
+            nothing_to_do: false,
+        })
+    }
+
+    async fn drop_endpoint(&self, _: Request<DropEndpointRequest>) -> Answer<ApplyResponse> {
+        self.changing("drop-endpoint")?;
+        ok(ApplyResponse {
+            operation: "01k9".into(),
+            nothing_to_do: false,
+        })
+    }
+
+    async fn repair_endpoint(&self, _: Request<RepairEndpointRequest>) -> Answer<ApplyResponse> {
+        self.changing("repair-endpoint")?;
+        ok(ApplyResponse {
+            operation: "01k9".into(),
+            nothing_to_do: false,
+        })
+    }
+
+    async fn show_certificates(
+        &self,
+        _: Request<ShowCertificatesRequest>,
+    ) -> Answer<ShowCertificatesResponse> {
+        ok(ShowCertificatesResponse::default())
+    }
+
+    async fn renew_cluster_certificates(
+        &self,
+        _: Request<RenewClusterCertificatesRequest>,
+    ) -> Answer<ApplyResponse> {
+        self.changing("renew-cluster-certificates")?;
+        ok(ApplyResponse {
+            operation: "01k9".into(),
+            nothing_to_do: false,
+        })
+    }
+
+    async fn set_names(&self, _: Request<SetNamesRequest>) -> Answer<ApplyResponse> {
+        self.changing("set-names")?;
+        ok(ApplyResponse {
+            operation: "01k9".into(),
+            nothing_to_do: false,
+        })
+    }
 }
