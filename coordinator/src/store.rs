@@ -54,6 +54,21 @@ pub struct Entry<T> {
     pub revision: Revision,
 }
 
+type Answer = oneshot::Receiver<Result<Revision, StoreError>>;
+
+#[cfg(not(test))]
+async fn written(answer: Answer) -> Result<Revision, StoreError> {
+    answer.await.map_err(|_| StoreError::Closed)?
+}
+
+/// Virtual time stands still while a blocking task runs. Otherwise it would run ahead of the writer, which lives in real time.
+#[cfg(test)]
+async fn written(answer: Answer) -> Result<Revision, StoreError> {
+    let waiting = tokio::task::spawn_blocking(move || answer.blocking_recv());
+    let answered = waiting.await.map_err(|_| StoreError::Closed)?;
+    answered.map_err(|_| StoreError::Closed)?
+}
+
 pub struct Store {
     shared: Arc<Shared>,
     queue: mpsc::Sender<Job>,
@@ -184,7 +199,7 @@ impl Store {
             .send(Job::Commit(transaction, reply))
             .await
             .map_err(|_| StoreError::Closed)?;
-        answer.await.map_err(|_| StoreError::Closed)?
+        written(answer).await
     }
 
     /// [`Store::commit`] for code outside of an async runtime.

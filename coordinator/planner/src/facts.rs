@@ -41,6 +41,16 @@ pub struct Facts {
     pub dirty: BTreeSet<NodeName>,
     pub running: Vec<Running>,
     pub troubles: Vec<Trouble>,
+    /// What the cluster's own objects hold, as a member read them last.
+    pub objects: Observed<ObjectFacts>,
+    /// Nodes that were away when the endpoint moved: nobody is led to them until they have caught up. Kept durably.
+    pub behind: BTreeSet<NodeName>,
+    /// Nodes from which the rotation's target was proven to lead to this cluster.
+    pub proven: BTreeSet<NodeName>,
+    /// Since when nobody has been seen dialing the address that goes; none while somebody does.
+    pub quiet_since: Option<Time>,
+    /// Who dials it.
+    pub dialers: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -57,6 +67,42 @@ pub struct NodeFacts {
     pub api_ready: Observed<bool>,
     pub node_ready: Observed<bool>,
     pub balancer: Observed<BalancerFacts>,
+    pub endpoint: Observed<EndpointFacts>,
+    /// When the oldest of its certificates that can be renewed was issued; none if it has none.
+    pub oldest_issue_unix: Observed<Option<i64>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EndpointFacts {
+    /// What the member presents in a handshake; none while it does not answer.
+    pub serving: Option<ServingFacts>,
+    pub carriers: Vec<CarrierFacts>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ServingFacts {
+    pub names: BTreeSet<String>,
+    pub fingerprint: String,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct CarrierFacts {
+    pub place: String,
+    pub value: String,
+    /// Whether it is to hold the cluster's endpoint.
+    pub follows: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ObjectFacts {
+    pub kubeadm: String,
+    pub names: BTreeSet<String>,
+    pub info: String,
+    pub info_signed: bool,
+    /// Empty: there is no kube-proxy.
+    pub proxy: String,
+    /// The address that each node's kube-proxy was started for.
+    pub proxies: BTreeMap<NodeName, String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]

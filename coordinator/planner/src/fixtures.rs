@@ -1,5 +1,6 @@
 //! Facts for tests.
 
+use crate::endpoint::EndpointIntent;
 use crate::facts::*;
 use crate::intent::*;
 use crate::time::Time;
@@ -17,6 +18,7 @@ pub fn peer_url(n: usize) -> String {
 pub fn node_intent(n: usize) -> NodeIntent {
     NodeIntent {
         name: name(&format!("n{n}")),
+        address: format!("10.0.0.{n}"),
         member: true,
         worker: false,
         balancer: false,
@@ -40,6 +42,7 @@ pub fn intent(members: usize) -> Intent {
         balancing: Balancing::None,
         nodes: (1..=members).map(node_intent).collect(),
         manifests: None,
+        endpoint: EndpointIntent::default(),
     }
 }
 

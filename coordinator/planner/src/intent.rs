@@ -1,5 +1,6 @@
 //! What the operator wants, resolved from the cluster file.
 
+use crate::endpoint::EndpointIntent;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -39,11 +40,13 @@ pub struct Intent {
     pub nodes: Vec<NodeIntent>,
     /// Add-on manifests, if any.
     pub manifests: Option<Digest>,
+    pub endpoint: EndpointIntent,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NodeIntent {
     pub name: NodeName,
+    pub address: String,
     pub member: bool,
     pub worker: bool,
     pub balancer: bool,

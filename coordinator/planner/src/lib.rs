@@ -14,12 +14,15 @@
 //! - [`quorum`] is the only file with arithmetic on voters.
 //! - [`predict`] unrolls rounds on predicted facts: that is what `quorate plan` prints.
 
+pub mod endpoint;
 pub mod facts;
 pub mod intent;
 pub mod membership;
 pub mod predict;
 pub mod progress;
 pub mod quorum;
+pub mod renewal;
+pub mod rotation;
 pub mod round;
 pub mod safety;
 pub mod side;

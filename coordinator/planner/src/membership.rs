@@ -55,7 +55,13 @@ pub fn is_membership(kind: StepKind) -> bool {
         | StepKind::ApplyManifests
         | StepKind::ConfigureNode
         | StepKind::DeleteNode
-        | StepKind::Reset => false,
+        | StepKind::Reset
+        | StepKind::SetNames
+        | StepKind::Probe
+        | StepKind::SetObjects
+        | StepKind::SetCarriers
+        | StepKind::RestartProxies
+        | StepKind::Renew => false,
     }
 }
 

@@ -1,13 +1,16 @@
 //! Unrolls rounds on predicted facts: each step is assumed to succeed, and its effect is written into a copy. This is the plan that
 //! people are shown, made by the same rules that later act.
 
+use crate::endpoint::Rotation;
 use crate::facts::*;
 use crate::intent::{Distribution, Intent, NodeName};
 use crate::quorum;
+use crate::rotation::{self, Advance};
 use crate::round::{self, Outcome};
 use crate::safety::STABLE_FOR_MS;
 use crate::step::{Membership, MembershipStep, SideStep};
 use crate::time::Time;
+use std::collections::BTreeMap;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stage {
@@ -212,6 +215,12 @@ fn apply_side(facts: &mut Facts, intent: &Intent, step: &SideStep) {
             });
         }
         SideStep::DeleteNode { .. } => {}
+        SideStep::SetNames { .. }
+        | SideStep::Probe { .. }
+        | SideStep::SetObjects { .. }
+        | SideStep::SetCarriers { .. }
+        | SideStep::RestartProxies { .. }
+        | SideStep::Renew { .. } => apply_endpoint(facts, intent, step),
         SideStep::Reset { node } => {
             facts.dirty.remove(node);
             edit(facts, node, |_, marks| {
@@ -220,6 +229,111 @@ fn apply_side(facts: &mut Facts, intent: &Intent, step: &SideStep) {
             });
         }
     }
+}
+
+fn apply_endpoint(facts: &mut Facts, intent: &Intent, step: &SideStep) {
+    let wanted = intent.endpoint.address.to_string();
+    match step {
+        SideStep::SetNames { node } => {
+            let unwanted = intent.endpoint.unwanted_names();
+            let names = intent.endpoint.wanted_names();
+            edit_endpoint(facts, node, |known| {
+                let serving = known.serving.get_or_insert_default();
+                serving.names.retain(|name| !unwanted.contains(name));
+                serving.names.extend(names);
+            });
+        }
+        SideStep::Probe { node } => {
+            facts.proven.insert(node.clone());
+        }
+        SideStep::SetObjects { .. } => {
+            let proxies = match &facts.objects {
+                Observed::Known(objects) => objects.proxies.clone(),
+                Observed::Unknown => BTreeMap::default(),
+            };
+            facts.objects = Observed::Known(ObjectFacts {
+                kubeadm: wanted.clone(),
+                names: intent.endpoint.wanted_names(),
+                info: wanted.clone(),
+                info_signed: true,
+                proxy: wanted,
+                proxies,
+            });
+        }
+        SideStep::SetCarriers { node } => edit_endpoint(facts, node, |known| {
+            for carrier in known.carriers.iter_mut().filter(|it| it.follows) {
+                carrier.value.clone_from(&wanted);
+            }
+        }),
+        SideStep::RestartProxies { nodes, .. } => {
+            if let Observed::Known(objects) = &mut facts.objects {
+                for node in nodes {
+                    objects.proxies.insert(node.clone(), wanted.clone());
+                }
+            }
+        }
+        SideStep::Renew { node } => {
+            let since = intent.endpoint.renewal.as_ref().map(|it| it.since_unix);
+            facts
+                .nodes
+                .entry(node.clone())
+                .or_default()
+                .oldest_issue_unix = Observed::Known(since);
+        }
+        SideStep::Preflight { .. }
+        | SideStep::Install { .. }
+        | SideStep::ConfigureBalancer { .. }
+        | SideStep::CreateAuthority { .. }
+        | SideStep::Prepare { .. }
+        | SideStep::Finish { .. }
+        | SideStep::JoinWorker { .. }
+        | SideStep::ApplyManifests { .. }
+        | SideStep::ConfigureNode { .. }
+        | SideStep::DeleteNode { .. }
+        | SideStep::Reset { .. } => {}
+    }
+}
+
+fn edit_endpoint(facts: &mut Facts, node: &NodeName, change: impl FnOnce(&mut EndpointFacts)) {
+    let known = facts.nodes.entry(node.clone()).or_default();
+    let mut endpoint = known.endpoint.known().cloned().unwrap_or_default();
+    change(&mut endpoint);
+    known.endpoint = Observed::Known(endpoint);
+}
+
+/// The stages of a rotation to its end, or as far as it gets without somebody who is away now. Load balancers are assumed to follow.
+pub fn unroll_rotation(facts: &Facts, intent: &Intent, now: Time) -> Vec<Stage> {
+    let (mut facts, mut intent) = (facts.clone(), intent.clone());
+    let mut stages = Vec::new();
+    for node in facts.nodes.values_mut() {
+        if let Observed::Known(balancer) = &mut node.balancer {
+            (balancer.current, balancer.running) = (true, true);
+        }
+    }
+    for _ in 0..most_stages(&intent) {
+        let Some(rotation) = intent.endpoint.rotation.clone() else {
+            break;
+        };
+        facts.quiet_since = Some(Time(0));
+        let turn = rotation::next(&facts, &intent, now);
+        for step in &turn.steps {
+            apply_side(&mut facts, &intent, step);
+        }
+        match (turn.advance, turn.steps.is_empty()) {
+            (Some(Advance::To(stage)), _) => {
+                intent.endpoint.address = rotation.target.clone();
+                intent.endpoint.rotation = Some(Rotation { stage, ..rotation });
+            }
+            (Some(Advance::Complete), _) => intent.endpoint.rotation = None,
+            (None, true) => break,
+            (None, false) => stages.push(Stage {
+                side: turn.steps,
+                membership: None,
+                voters: None,
+            }),
+        }
+    }
+    stages
 }
 
 fn edit(facts: &mut Facts, node: &NodeName, change: impl FnOnce(&mut NodeFacts, &mut Marks)) {

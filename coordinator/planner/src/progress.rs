@@ -2,6 +2,8 @@
 
 use crate::facts::Facts;
 use crate::intent::{Intent, NodeIntent, NodeName};
+use crate::renewal::Renewing;
+use crate::rotation::Turn;
 use crate::side::{self, Gate};
 use crate::step::{Membership, StepKind};
 use crate::time::Time;
@@ -18,6 +20,8 @@ pub enum Phase {
     Join,
     Finish,
     Reset,
+    Endpoint,
+    Renew,
     Ready,
     Failed,
 }
@@ -40,18 +44,33 @@ pub fn all(
     intent
         .nodes
         .iter()
-        .map(|node| {
-            (
-                node.name.clone(),
-                one(facts, intent, node, membership, gate, now),
-            )
-        })
+        .map(|node| (node.name.clone(), one(facts, node, membership, gate, now)))
         .collect()
+}
+
+/// What a rotation or a renewal waits for, at the nodes that have nothing else to tell.
+pub fn tell_endpoint(
+    progress: &mut BTreeMap<NodeName, Progress>,
+    endpoint: &Turn,
+    renewing: &Renewing,
+) {
+    let waits: Vec<String> = endpoint
+        .waits
+        .iter()
+        .chain(&renewing.waits)
+        .map(ToString::to_string)
+        .collect();
+    for (name, progress) in progress.iter_mut() {
+        if endpoint.behind.contains(name) {
+            *progress = Progress::waiting("cannot be reached; brought along when it returns");
+        } else if progress.phase == Phase::Ready && progress.detail.is_empty() {
+            progress.detail = waits.join("; ");
+        }
+    }
 }
 
 fn one(
     facts: &Facts,
-    intent: &Intent,
     node: &NodeIntent,
     membership: &Membership,
     gate: Gate,
@@ -62,7 +81,7 @@ fn one(
     if let Some(run) = facts.running.iter().find(|run| &run.subject == name) {
         return Progress::new(phase_of(run.kind), describe(run.kind));
     }
-    if !known.preflight_fatal.is_empty() && !side::joined(facts, intent, node) {
+    if !known.preflight_fatal.is_empty() && !side::joined(facts, node) {
         return Progress::new(Phase::Failed, known.preflight_fatal.join("; "));
     }
     if let Some(trouble) = facts.failed(name) {
@@ -85,7 +104,7 @@ fn one(
             trouble.last_error
         ));
     }
-    if side::joined(facts, intent, node) && !facts.dirty.contains(name) {
+    if side::joined(facts, node) && !facts.dirty.contains(name) {
         return Progress::new(Phase::Ready, "");
     }
     if gate == Gate::Shut {
@@ -161,6 +180,8 @@ impl Phase {
             Phase::Join => "join",
             Phase::Finish => "finish",
             Phase::Reset => "reset",
+            Phase::Endpoint => "endpoint",
+            Phase::Renew => "renew",
             Phase::Ready => "ready",
             Phase::Failed => "failed",
         }
@@ -181,6 +202,12 @@ fn phase_of(kind: StepKind) -> Phase {
         | StepKind::ConfigureNode
         | StepKind::ApplyManifests
         | StepKind::ConfigureBalancer => Phase::Finish,
+        StepKind::SetNames
+        | StepKind::Probe
+        | StepKind::SetObjects
+        | StepKind::SetCarriers
+        | StepKind::RestartProxies => Phase::Endpoint,
+        StepKind::Renew => Phase::Renew,
         StepKind::Reset | StepKind::RemoveMember | StepKind::DeleteNode => Phase::Reset,
     }
 }
@@ -202,6 +229,12 @@ pub fn describe(kind: StepKind) -> &'static str {
         StepKind::AddMember => "adding it to etcd as a learner",
         StepKind::StartMember => "starting its etcd",
         StepKind::PromoteMember => "catching up, then promoting it to voter",
+        StepKind::SetNames => "setting the names of its serving certificate",
+        StepKind::Probe => "proving that the endpoint leads to this cluster",
+        StepKind::SetObjects => "writing the endpoint into the cluster's objects",
+        StepKind::SetCarriers => "writing the endpoint into its kubeconfigs",
+        StepKind::RestartProxies => "restarting kube-proxy with the endpoint",
+        StepKind::Renew => "renewing its certificates",
         StepKind::RemoveMember => "removing the dead learner from etcd",
     }
 }

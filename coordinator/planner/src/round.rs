@@ -4,15 +4,22 @@ use crate::facts::Facts;
 use crate::intent::{Intent, NodeName};
 use crate::membership;
 use crate::progress::{self, Progress};
+use crate::renewal::{self, Renewing};
+use crate::rotation::{self, Turn};
 use crate::side;
 use crate::step::{Membership, SideStep};
 use crate::time::Time;
+use crate::waiting::WaitingOn;
 use std::collections::BTreeMap;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Round {
     pub membership: Membership,
     pub side: Vec<SideStep>,
+    /// Of the endpoint; its steps are among `side`.
+    pub endpoint: Turn,
+    /// Of the certificates; its steps are among `side`.
+    pub renewing: Renewing,
     pub progress: BTreeMap<NodeName, Progress>,
     pub outcome: Outcome,
 }
@@ -27,15 +34,89 @@ pub enum Outcome {
 }
 
 pub fn next(facts: &Facts, intent: &Intent, now: Time) -> Round {
-    let membership = membership::next(facts, intent, now);
-    let side = side::steps(facts, intent, now);
-    let progress = progress::all(facts, intent, &membership, now);
-    let outcome = outcome(facts, &membership, &side, &progress);
+    let mut membership = membership::next(facts, intent, now);
+    let mut side = side::steps(facts, intent, now);
+    let mut renewing = Renewing::default();
+    let endpoint = rotation::next(facts, intent, now);
+    if intent.endpoint.rotation.is_some() {
+        membership = hold_joins(membership);
+        side.retain(goes_on_while_rotating);
+        side.extend(endpoint.steps.iter().cloned());
+    } else {
+        renewing = renewal::next(facts, intent, now);
+        side.extend(renewing.steps.iter().cloned());
+    }
+    let mut progress = progress::all(facts, intent, &membership, now);
+    progress::tell_endpoint(&mut progress, &endpoint, &renewing);
+    let changing = intent.endpoint.rotation.is_some()
+        || (intent.endpoint.renewal.is_some() && !renewing.complete);
+    let outcome = if changing {
+        outcome_of_change(facts, &side, &endpoint)
+    } else {
+        outcome(facts, &membership, &side, &progress)
+    };
     Round {
         membership,
         side,
+        endpoint,
+        renewing,
         progress,
         outcome,
+    }
+}
+
+/// A change under way is brought to its end; none begins while the endpoint moves.
+fn hold_joins(membership: Membership) -> Membership {
+    use crate::facts::ChangeKind;
+    match membership {
+        Membership::Begin(change, step) => match change.kind {
+            ChangeKind::DropGhost => Membership::Begin(change, step),
+            ChangeKind::Found | ChangeKind::Join => Membership::Wait(vec![WaitingOn::Rotating]),
+        },
+        other @ (Membership::Settled
+        | Membership::Continue(_)
+        | Membership::Underway(..)
+        | Membership::Wait(_)
+        | Membership::Complete(_)
+        | Membership::Abandon(_)) => other,
+    }
+}
+
+fn goes_on_while_rotating(step: &SideStep) -> bool {
+    match step {
+        SideStep::ConfigureBalancer { .. }
+        | SideStep::Reset { .. }
+        | SideStep::Finish { .. }
+        | SideStep::DeleteNode { .. }
+        | SideStep::SetNames { .. }
+        | SideStep::Probe { .. }
+        | SideStep::SetObjects { .. }
+        | SideStep::SetCarriers { .. }
+        | SideStep::RestartProxies { .. }
+        | SideStep::Renew { .. } => true,
+        SideStep::Preflight { .. }
+        | SideStep::Install { .. }
+        | SideStep::CreateAuthority { .. }
+        | SideStep::Prepare { .. }
+        | SideStep::JoinWorker { .. }
+        | SideStep::ApplyManifests { .. }
+        | SideStep::ConfigureNode { .. } => false,
+    }
+}
+
+/// Of a rotation or a renewal: it ends when its record is gone, or when only nodes are left whose steps will not be tried again.
+fn outcome_of_change(facts: &Facts, side: &[SideStep], endpoint: &Turn) -> Outcome {
+    let moves = !side.is_empty() || !facts.running.is_empty() || endpoint.advance.is_some();
+    let failed: Vec<NodeName> = facts
+        .troubles
+        .iter()
+        .filter(|trouble| trouble.given_up())
+        .map(|trouble| trouble.subject.clone())
+        .collect();
+    if moves || failed.is_empty() {
+        Outcome::Working
+    } else {
+        Outcome::Stuck(failed)
     }
 }
 
@@ -73,7 +154,9 @@ fn outcome(
         | progress::Phase::Prepare
         | progress::Phase::Join
         | progress::Phase::Finish
-        | progress::Phase::Reset => false,
+        | progress::Phase::Reset
+        | progress::Phase::Endpoint
+        | progress::Phase::Renew => false,
     });
     match (failed.is_empty(), others_rest) {
         (true, true) if *membership == Membership::Settled => Outcome::Settled,

@@ -3,6 +3,7 @@
 use crate::facts::{Facts, MemberList};
 use crate::intent::{Balancing, Distribution, Intent, NodeIntent, NodeName};
 use crate::membership::held_back;
+use crate::rotation::names;
 use crate::safety;
 use crate::step::{SideStep, StepKind};
 use crate::time::Time;
@@ -40,7 +41,7 @@ pub fn preflight_gate(facts: &Facts, intent: &Intent) -> Gate {
     let mut gate = Gate::Open;
     for node in &intent.nodes {
         let known = facts.node(&node.name);
-        if joined(facts, intent, node) || installed(facts, node) || !known.connected {
+        if joined(facts, node) || installed(facts, node) || !known.connected {
             continue;
         }
         if !known.preflight_fatal.is_empty()
@@ -85,7 +86,7 @@ fn node_step(
     if facts.dirty.contains(name) {
         return Some(SideStep::Reset { node: name.clone() });
     }
-    if !joined(facts, intent, node) {
+    if !joined(facts, node) {
         if !installed(facts, node) && !passed(facts, node) {
             let looked = !known.preflight_fatal.is_empty();
             return (!looked).then(|| SideStep::Preflight { node: name.clone() });
@@ -169,9 +170,6 @@ fn worker_step(facts: &Facts, intent: &Intent, node: &NodeName) -> Option<SideSt
 }
 
 fn balancer_step(facts: &Facts, intent: &Intent, node: &NodeName) -> Option<SideStep> {
-    if intent.balancing != Balancing::Managed {
-        return None;
-    }
     let known = facts.node(node);
     let balancer = known.balancer.known()?;
     let members = wanted_backends(facts, intent, &balancer.members);
@@ -190,6 +188,7 @@ fn wanted_backends(
 ) -> BTreeSet<NodeName> {
     intent
         .members()
+        .filter(|node| !misleads(facts, intent, node))
         .filter(|node| match serves(facts, intent, node) {
             Some(true) => true,
             Some(false) | None => {
@@ -200,6 +199,11 @@ fn wanted_backends(
         })
         .map(|node| node.name.clone())
         .collect()
+}
+
+/// Clients that come by the endpoint would find a certificate without its name: the member was away when the endpoint moved.
+fn misleads(facts: &Facts, intent: &Intent, node: &NodeIntent) -> bool {
+    facts.behind.contains(&node.name) && !names::complete(facts, intent, node)
 }
 
 /// Whether this member answers clients; none if that is not known.
@@ -246,7 +250,7 @@ fn cluster_steps(facts: &Facts, intent: &Intent) -> Vec<SideStep> {
         steps.push(SideStep::ApplyManifests { via: via.clone() });
     }
     for node in &intent.nodes {
-        if !joined(facts, intent, node) || !(node.member || node.worker) {
+        if !joined(facts, node) || !(node.member || node.worker) {
             continue;
         }
         if let Some(wanted) = &node.wants.configure
@@ -287,7 +291,7 @@ fn passed(facts: &Facts, node: &NodeIntent) -> bool {
 }
 
 /// Whether the node is part of the cluster already; such a node is neither examined nor installed anew.
-pub fn joined(facts: &Facts, intent: &Intent, node: &NodeIntent) -> bool {
+pub fn joined(facts: &Facts, node: &NodeIntent) -> bool {
     let known = facts.node(&node.name);
     let Some(marks) = known.marks.known() else {
         return false;
@@ -298,13 +302,8 @@ pub fn joined(facts: &Facts, intent: &Intent, node: &NodeIntent) -> bool {
         }
         MemberList::Unknown | MemberList::Conflict(_) => marks.finished,
     };
-    let as_balancer = match intent.balancing {
-        Balancing::Managed => known
-            .balancer
-            .known()
-            .is_some_and(|b| b.running && b.current),
-        Balancing::None | Balancing::External => true,
-    };
+    let balancer = known.balancer.known();
+    let as_balancer = balancer.is_some_and(|b| b.running && b.current);
     (!node.member || as_member) && (!node.worker || marks.worker) && (!node.balancer || as_balancer)
 }
 

@@ -23,6 +23,12 @@ pub enum StepKind {
     StartMember,
     PromoteMember,
     RemoveMember,
+    SetNames,
+    Probe,
+    SetObjects,
+    SetCarriers,
+    RestartProxies,
+    Renew,
 }
 
 impl StepKind {
@@ -38,13 +44,45 @@ impl StepKind {
             | StepKind::JoinWorker
             | StepKind::Reset
             | StepKind::Found
-            | StepKind::StartMember => true,
+            | StepKind::StartMember
+            | StepKind::SetNames
+            | StepKind::SetCarriers
+            | StepKind::Renew => true,
             StepKind::ApplyManifests
             | StepKind::ConfigureNode
             | StepKind::DeleteNode
             | StepKind::AddMember
             | StepKind::PromoteMember
-            | StepKind::RemoveMember => false,
+            | StepKind::RemoveMember
+            | StepKind::Probe
+            | StepKind::SetObjects
+            | StepKind::RestartProxies => false,
+        }
+    }
+
+    /// Whether a member that serves is changed by it: one member at a time.
+    pub fn touches_member(self) -> bool {
+        match self {
+            StepKind::SetNames | StepKind::SetCarriers | StepKind::Renew => true,
+            StepKind::Preflight
+            | StepKind::Install
+            | StepKind::ConfigureBalancer
+            | StepKind::CreateAuthority
+            | StepKind::Prepare
+            | StepKind::Finish
+            | StepKind::JoinWorker
+            | StepKind::Reset
+            | StepKind::Found
+            | StepKind::StartMember
+            | StepKind::ApplyManifests
+            | StepKind::ConfigureNode
+            | StepKind::DeleteNode
+            | StepKind::AddMember
+            | StepKind::PromoteMember
+            | StepKind::RemoveMember
+            | StepKind::Probe
+            | StepKind::SetObjects
+            | StepKind::RestartProxies => false,
         }
     }
 }
@@ -91,6 +129,29 @@ pub enum SideStep {
     Reset {
         node: NodeName,
     },
+    /// The names that the member's serving certificate covers.
+    SetNames {
+        node: NodeName,
+    },
+    /// Proves from this node that the rotation's target leads to this cluster.
+    Probe {
+        node: NodeName,
+    },
+    /// The cluster's own objects that carry the endpoint.
+    SetObjects {
+        via: NodeName,
+    },
+    /// The node's own files that carry the endpoint.
+    SetCarriers {
+        node: NodeName,
+    },
+    RestartProxies {
+        via: NodeName,
+        nodes: BTreeSet<NodeName>,
+    },
+    Renew {
+        node: NodeName,
+    },
 }
 
 impl SideStep {
@@ -107,6 +168,12 @@ impl SideStep {
             SideStep::ConfigureNode { .. } => StepKind::ConfigureNode,
             SideStep::DeleteNode { .. } => StepKind::DeleteNode,
             SideStep::Reset { .. } => StepKind::Reset,
+            SideStep::SetNames { .. } => StepKind::SetNames,
+            SideStep::Probe { .. } => StepKind::Probe,
+            SideStep::SetObjects { .. } => StepKind::SetObjects,
+            SideStep::SetCarriers { .. } => StepKind::SetCarriers,
+            SideStep::RestartProxies { .. } => StepKind::RestartProxies,
+            SideStep::Renew { .. } => StepKind::Renew,
         }
     }
 
@@ -120,11 +187,17 @@ impl SideStep {
             | SideStep::Prepare { node, .. }
             | SideStep::Finish { node }
             | SideStep::JoinWorker { node, .. }
-            | SideStep::Reset { node } => (node, node),
+            | SideStep::Reset { node }
+            | SideStep::SetNames { node }
+            | SideStep::Probe { node }
+            | SideStep::SetCarriers { node }
+            | SideStep::Renew { node } => (node, node),
             SideStep::ConfigureNode { node, via } | SideStep::DeleteNode { node, via } => {
                 (via, node)
             }
-            SideStep::ApplyManifests { via } => (via, via),
+            SideStep::ApplyManifests { via }
+            | SideStep::SetObjects { via }
+            | SideStep::RestartProxies { via, .. } => (via, via),
         }
     }
 }

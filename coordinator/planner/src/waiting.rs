@@ -64,6 +64,24 @@ pub enum WaitingOn {
     Previous {
         what: String,
     },
+    /// Joins wait while the endpoint moves.
+    Rotating,
+    TooFewMembers {
+        present: usize,
+        needed: usize,
+    },
+    BalancerBehind(NodeName),
+    ServingUnknown(NodeName),
+    ObjectsUnknown,
+    OneAtATime(NodeName),
+    Away(NodeName),
+    StillDialed {
+        address: String,
+        by: Vec<String>,
+    },
+    Soaking {
+        remaining_ms: u64,
+    },
 }
 
 impl fmt::Display for WaitingOn {
@@ -120,6 +138,35 @@ impl fmt::Display for WaitingOn {
             ),
             BalancerNotReady => write!(f, "no load balancer forwards to a ready member"),
             Previous { what } => write!(f, "{what}"),
+            Rotating => write!(f, "the endpoint is being moved; joins go on after it"),
+            TooFewMembers { present, needed } => write!(
+                f,
+                "{present} members can be reached; {needed} are needed before anything moves"
+            ),
+            BalancerBehind(node) => {
+                write!(
+                    f,
+                    "the load balancer on {node} has not the wanted configuration yet"
+                )
+            }
+            ServingUnknown(node) => write!(f, "what {node} serves and holds is not known now"),
+            ObjectsUnknown => write!(f, "no API server tells what the cluster's objects hold"),
+            OneAtATime(node) => write!(f, "{node} is being changed; one member at a time"),
+            Away(node) => write!(
+                f,
+                "{node} cannot be reached; it is brought along when it returns, or left out by: quorate endpoint drop --without-absent"
+            ),
+            StillDialed { address, by } if by.is_empty() => {
+                write!(f, "it is not known yet that nobody dials {address}")
+            }
+            StillDialed { address, by } => {
+                write!(f, "{address} is still dialed: {}", by.join(", "))
+            }
+            Soaking { remaining_ms } => write!(
+                f,
+                "nobody may dial the old address for another {:.0} s",
+                *remaining_ms as f64 / 1000.0
+            ),
         }
     }
 }

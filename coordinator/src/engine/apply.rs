@@ -1,6 +1,6 @@
 //! `quorate apply`: takes a wish durably, as one operation, on condition that nobody else changed the cluster meanwhile.
 
-use super::cluster;
+use super::operation::{self, Asked};
 use super::plan::{self, Considered};
 use super::records::*;
 use super::shared::{Shared, stored};
@@ -61,66 +61,20 @@ async fn start(
     shared: &Arc<Shared>,
     caller: &str,
     considered: Considered,
-    stored_revision: Option<crate::store::Revision>,
+    known: Option<crate::store::Revision>,
 ) -> Result<ApplyResponse, Problem> {
-    let mut record = considered.record;
-    let key = Key::cluster(&record.name);
-    let operation = OperationRecord {
-        id: ulid::Ulid::new().to_string().to_ascii_lowercase(),
-        cluster: record.name.clone(),
-        kind: "apply".into(),
-        state: OperationState::Running,
-        ordered_by: caller.to_owned(),
-        started_ms: considered.now.0,
-        finished_ms: 0,
-        problem: None,
-        troubles: Vec::new(),
-        rejected_calls: 0,
-        membership_held_ms: 0,
+    // What earlier tries found is looked at anew.
+    let findings = Prefix::under(crate::store::Kind::Finding, &[&considered.record.name]);
+    let asked = Asked {
+        caller,
+        kind: "apply",
     };
-    let mut transaction = match stored_revision {
-        None => Transaction::new().absent(key.clone()),
-        Some(revision) => Transaction::new().unchanged(key.clone(), revision),
-    };
-    let older = record.operation.take();
-    if let Some(mut older) = older
-        .as_deref()
-        .map(|id| shared.operation(id))
-        .transpose()?
-        .flatten()
-    {
-        older.state = OperationState::Superseded;
-        older.finished_ms = considered.now.0;
-        transaction = transaction.put(Key::operation(&older.id), &older);
-    }
-    record.revision += 1;
-    record.operation = Some(operation.id.clone());
-    let transaction = transaction
-        .put(key, &record)
-        .put(Key::operation(&operation.id), &operation)
-        // What earlier tries found is looked at anew.
-        .delete_all(Prefix::under(crate::store::Kind::Finding, &[&record.name]))
-        .audit(
-            caller,
-            "apply",
-            format!(
-                "{} revision {}: operation {}",
-                record.name, record.revision, operation.id
-            ),
-        );
-    shared.store.commit(transaction).await.map_err(stored)?;
-    if let Some(older) = older {
-        shared.end_watch(&older);
-    }
-    cluster::start(shared, &record.name);
-    Ok(ApplyResponse {
-        operation: operation.id,
-        nothing_to_do: false,
-    })
+    let transaction = Transaction::new().delete_all(findings);
+    operation::begin(shared, &asked, considered.record, known, transaction).await
 }
 
 /// One problem that carries all of them.
-fn first_of(mut problems: Vec<Problem>) -> Problem {
+pub(super) fn first_of(mut problems: Vec<Problem>) -> Problem {
     if problems.len() == 1 {
         return problems.remove(0);
     }

@@ -74,6 +74,7 @@ impl Carrier<'_> {
         }
         let transaction = self
             .release("membership-abandon", node)
+            .unchanged(Key::cluster(&record.name), self.view.stored)
             .put(Key::cluster(&record.name), &record);
         self.state.commit(transaction).await?;
         self.state.say(
@@ -125,6 +126,7 @@ impl Carrier<'_> {
                     return Ok(false);
                 }
                 let transaction = Transaction::new()
+                    .unchanged(Key::cluster(&record.name), self.view.stored)
                     .put(Key::cluster(&record.name), &record)
                     .audit(
                         &self.ordered_by(),
@@ -140,7 +142,13 @@ impl Carrier<'_> {
             | SideStep::ApplyManifests { .. }
             | SideStep::ConfigureNode { .. }
             | SideStep::DeleteNode { .. }
-            | SideStep::Reset { .. } => self.plain(step, Transaction::new()).await,
+            | SideStep::Reset { .. }
+            | SideStep::SetNames { .. }
+            | SideStep::Probe { .. }
+            | SideStep::SetObjects { .. }
+            | SideStep::SetCarriers { .. }
+            | SideStep::RestartProxies { .. }
+            | SideStep::Renew { .. } => self.plain(step, Transaction::new()).await,
         }
     }
 
@@ -230,6 +238,7 @@ impl Carrier<'_> {
             now_ms: self.view.now.0,
             operation: self.view.operation.as_ref().map_or("", |o| o.id.as_str()),
             artifacts: &choose,
+            servers: super::endpoint::observe::servers(&self.view.facts),
         })
     }
 

@@ -154,7 +154,7 @@ pub async fn sign_user(
     let record = shared
         .cluster(&request.cluster)?
         .ok_or_else(|| unknown_cluster(&request.cluster))?;
-    let intent = wants::intent(&record.spec);
+    let intent = wants::intent(&record);
     let now = Time(shared.now_ms());
     let facts = current_facts(shared, &record, &intent, now)?;
     let member: NodeName = side::api_member(&facts, &intent).ok_or_else(|| {
@@ -218,5 +218,6 @@ fn ground<'a>(shared: &Shared, record: &'a ClusterRecord) -> Ground<'a> {
         now_ms: shared.now_ms(),
         operation: "",
         artifacts: &|_, _| Vec::new(),
+        servers: Vec::new(),
     }
 }

@@ -6,14 +6,15 @@ use super::records::*;
 use super::shared::Shared;
 use super::tracker::Tracker;
 use super::wants;
+use crate::store::{Entry, Revision};
 use quorate_planner::facts::{Facts, Running, Trouble};
 use quorate_planner::intent::NodeName;
 use quorate_planner::round::{self, Outcome, Round};
 use quorate_planner::step::{Membership, SideStep};
 use quorate_planner::time::Time;
 use quorate_proto::limits::{REPORT_AT_REST_MS, REPORT_AT_WORK_MS};
-use quorate_proto::v1::{OrderDone, OrderProgress, Problem};
-use std::collections::BTreeMap;
+use quorate_proto::v1::{Endpoint, OrderDone, OrderProgress, Problem};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -42,10 +43,14 @@ pub struct ClusterLoop {
     pub(super) setting_up: Vec<Running>,
     pub(super) inbox: mpsc::Sender<LoopEvent>,
     pub(super) told: BTreeMap<String, (String, String)>,
-    paced: BTreeMap<String, u32>,
+    paced: BTreeMap<String, (u32, Vec<Endpoint>)>,
     /// When the last order of each node ended, and the last membership order of any.
     pub(super) ended: BTreeMap<String, u64>,
     pub(super) membership_ended_ms: u64,
+    /// When the cluster's objects were last written by an order of ours.
+    pub(super) objects_ended_ms: u64,
+    /// From which nodes the rotation's target was proven to lead here. In memory: after a restart it is proven again.
+    pub(super) proven: BTreeSet<NodeName>,
 }
 
 /// Starts the loop of a cluster unless it runs.
@@ -66,6 +71,8 @@ pub fn start(shared: &Arc<Shared>, cluster: &str) {
         paced: BTreeMap::new(),
         ended: BTreeMap::new(),
         membership_ended_ms: 0,
+        objects_ended_ms: 0,
+        proven: BTreeSet::new(),
     };
     shared.spawn(state.run(events));
 }
@@ -73,6 +80,8 @@ pub fn start(shared: &Arc<Shared>, cluster: &str) {
 /// What one round looks at.
 pub(super) struct View {
     pub record: ClusterRecord,
+    /// The record's revision in the store: operators write it too.
+    pub stored: Revision,
     pub operation: Option<OperationRecord>,
     pub slot: Option<SlotRecord>,
     pub pending: Vec<OrderRecord>,
@@ -142,7 +151,7 @@ impl ClusterLoop {
             };
             self.set_pace(&view);
             self.give_up_lost(&mut view).await?;
-            let intent = wants::intent(&view.record.spec);
+            let intent = wants::intent(&view.record);
             let round = round::next(&view.facts, &intent, view.now);
             if !self.act(&view, round).await? {
                 return Ok(());
@@ -152,7 +161,11 @@ impl ClusterLoop {
     }
 
     pub(super) fn look(&mut self) -> Result<Option<View>, Problem> {
-        let Some(record) = self.shared.cluster(&self.cluster)? else {
+        let Some(Entry {
+            value: record,
+            revision: stored,
+        }) = self.shared.cluster_entry(&self.cluster)?
+        else {
             return Ok(None);
         };
         let operation = match &record.operation {
@@ -163,7 +176,7 @@ impl ClusterLoop {
         let pending = self.shared.pending(&self.cluster)?;
         let at_work = operation.is_some() || slot.is_some();
         let now = Time(self.shared.now_ms());
-        let intent = wants::intent(&record.spec);
+        let intent = wants::intent(&record);
         let agents = self.shared.agents_of(&record);
         let findings = self.shared.findings(&self.cluster)?;
         let sources = Sources {
@@ -181,12 +194,15 @@ impl ClusterLoop {
                 observe::FRESH_AT_REST_MS
             },
             ended: &self.ended,
+            objects_ended_ms: self.objects_ended_ms,
             membership_ended_ms: self.membership_ended_ms,
+            proven: &self.proven,
             now,
         };
         let facts = observe::facts(&sources, &mut self.tracker);
         Ok(Some(View {
             record,
+            stored,
             operation,
             slot,
             pending,
@@ -198,6 +214,9 @@ impl ClusterLoop {
     /// Returns whether something changed that the next round should see at once.
     async fn act(&mut self, view: &View, round: Round) -> Result<bool, Problem> {
         self.tell_round(view, &round);
+        if self.advance(view, &round).await? {
+            return Ok(true);
+        }
         let mut again = false;
         let mut carrier = Carrier { state: self, view };
         if allowed_membership(view, &round.membership) {
@@ -222,10 +241,12 @@ impl ClusterLoop {
         } else {
             REPORT_AT_REST_MS
         };
+        let watch = super::endpoint::observe::watched(&view.record);
         for (name, agent) in self.shared.agents_of(&view.record) {
-            if agent.connected && self.paced.get(&name) != Some(&pace) {
-                self.shared.pace(&name, pace);
-                self.paced.insert(name, pace);
+            let wanted = (pace, watch.clone());
+            if agent.connected && self.paced.get(&name) != Some(&wanted) {
+                self.shared.pace(&name, pace, watch.clone());
+                self.paced.insert(name, wanted);
             }
         }
     }
@@ -267,7 +288,13 @@ fn allowed_at_rest(step: &SideStep) -> bool {
         | SideStep::JoinWorker { .. }
         | SideStep::ApplyManifests { .. }
         | SideStep::ConfigureNode { .. }
-        | SideStep::DeleteNode { .. } => false,
+        | SideStep::DeleteNode { .. }
+        | SideStep::SetNames { .. }
+        | SideStep::Probe { .. }
+        | SideStep::SetObjects { .. }
+        | SideStep::SetCarriers { .. }
+        | SideStep::RestartProxies { .. }
+        | SideStep::Renew { .. } => false,
     }
 }
 

@@ -3,6 +3,7 @@
 use super::agents::{AgentEvent, Agents};
 use super::api::{EngineApi, EventStream};
 use super::cluster;
+use super::endpoint::{ask, certificates, show};
 use super::records::OperationRecord;
 use super::router;
 use super::shared::{ArtifactChoice, Clock, Shared, stored};
@@ -126,73 +127,73 @@ impl EngineApi for Engine {
     async fn show_endpoint(
         &self,
         _caller: &str,
-        _request: ShowEndpointRequest,
+        request: ShowEndpointRequest,
     ) -> Result<ShowEndpointResponse, Problem> {
-        Err(Problem::new("not-built", "not built yet"))
+        show::show(&self.shared, &request.cluster)
     }
 
     async fn plan_rotation(
         &self,
         _caller: &str,
-        _request: RotateEndpointRequest,
+        request: RotateEndpointRequest,
     ) -> Result<PlanRotationResponse, Problem> {
-        Err(Problem::new("not-built", "not built yet"))
+        ask::plan_rotation(&self.shared, &request).await
     }
 
     async fn rotate_endpoint(
         &self,
-        _caller: &str,
-        _request: RotateEndpointRequest,
+        caller: &str,
+        request: RotateEndpointRequest,
     ) -> Result<ApplyResponse, Problem> {
-        Err(Problem::new("not-built", "not built yet"))
+        ask::rotate(&self.shared, caller, &request).await
     }
 
     async fn roll_back_endpoint(
         &self,
-        _caller: &str,
-        _request: RollBackEndpointRequest,
+        caller: &str,
+        request: RollBackEndpointRequest,
     ) -> Result<ApplyResponse, Problem> {
-        Err(Problem::new("not-built", "not built yet"))
+        ask::roll_back(&self.shared, caller, &request.cluster).await
     }
 
     async fn drop_endpoint(
         &self,
-        _caller: &str,
-        _request: DropEndpointRequest,
+        caller: &str,
+        request: DropEndpointRequest,
     ) -> Result<ApplyResponse, Problem> {
-        Err(Problem::new("not-built", "not built yet"))
+        ask::drop_old(&self.shared, caller, &request).await
     }
 
     async fn repair_endpoint(
         &self,
-        _caller: &str,
-        _request: RepairEndpointRequest,
+        caller: &str,
+        request: RepairEndpointRequest,
     ) -> Result<ApplyResponse, Problem> {
-        Err(Problem::new("not-built", "not built yet"))
+        ask::repair(&self.shared, caller, &request.cluster).await
     }
 
     async fn show_certificates(
         &self,
         _caller: &str,
-        _request: ShowCertificatesRequest,
+        request: ShowCertificatesRequest,
     ) -> Result<ShowCertificatesResponse, Problem> {
-        Err(Problem::new("not-built", "not built yet"))
+        certificates::show(&self.shared, &request.cluster)
     }
 
     async fn renew_cluster_certificates(
         &self,
-        _caller: &str,
-        _request: RenewClusterCertificatesRequest,
+        caller: &str,
+        request: RenewClusterCertificatesRequest,
     ) -> Result<ApplyResponse, Problem> {
-        Err(Problem::new("not-built", "not built yet"))
+        ask::renew(&self.shared, caller, &request).await
     }
 
     async fn set_names(
         &self,
-        _caller: &str,
-        _request: SetNamesRequest,
+        caller: &str,
+        request: SetNamesRequest,
     ) -> Result<ApplyResponse, Problem> {
-        Err(Problem::new("not-built", "not built yet"))
+        ask::set_names(&self.shared, caller, &request).await
     }
 }
 

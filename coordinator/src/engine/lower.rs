@@ -1,18 +1,16 @@
 //! From steps to orders: the only place where planner types become wire types.
 
+use super::balancer;
 use super::records::ClusterRecord;
 use super::wants;
-use crate::spec::file::Target;
 use crate::spec::resolve::{API_PORT, ETCD_CLIENT_PORT, ETCD_PEER_PORT};
 use crate::spec::{Spec, SpecNode};
+use quorate_planner::endpoint::Address;
 use quorate_planner::intent::NodeName;
 use quorate_planner::step::{MembershipStep, SideStep, StepKind};
 use quorate_proto::v1::order::Action;
 use quorate_proto::v1::*;
-use std::collections::BTreeSet;
 
-/// Name of the front end of the API (or of etcd's client port) in the load balancer.
-pub const API_FRONTEND: &str = "api";
 const KUBELET_PORT: u32 = 10250;
 /// Add-ons may have to pull up several workloads.
 const MANIFEST_WAIT_SECONDS: u32 = 300;
@@ -24,6 +22,8 @@ pub struct Ground<'a> {
     pub now_ms: u64,
     pub operation: &'a str,
     pub artifacts: &'a dyn Fn(&Spec, &SpecNode) -> Vec<ArtifactRef>,
+    /// Members that serve now, with their certificates.
+    pub servers: Vec<ServingMember>,
 }
 
 /// How long each kind may take, in seconds. Promotion is short on purpose: it is asked again as long as the joiner lives, and
@@ -46,6 +46,14 @@ pub fn timeout_seconds(kind: StepKind) -> u32 {
         StepKind::ConfigureNode => 60,
         StepKind::DeleteNode => 60,
         StepKind::Reset => 300,
+        // The API server takes up a new pair within a minute at the latest.
+        StepKind::SetNames => 150,
+        StepKind::Probe => 60,
+        // Signatures of bootstrap tokens are made anew by the controller manager.
+        StepKind::SetObjects => 120,
+        StepKind::SetCarriers => 120,
+        StepKind::RestartProxies => 180,
+        StepKind::Renew => 300,
     }
 }
 
@@ -65,12 +73,23 @@ impl Ground<'_> {
         }
     }
 
+    fn target(&self) -> Address {
+        match &self.record.rotation {
+            Some(rotation) => rotation.target.clone(),
+            None => wants::address(self.record.spec.cluster.endpoint.as_ref()),
+        }
+    }
+
+    fn other(&self) -> Option<&Address> {
+        self.record.rotation.as_ref()?.other.as_ref()
+    }
+
     /// None: the node is not in the file any more.
     pub fn side(&self, step: &SideStep) -> Option<Action> {
         let spec = &self.record.spec;
         let name = |node: &NodeName| node.0.clone();
         let digest = |node: &NodeName| wants::digest(&(&self.record.id, &node.0)).0;
-        let intent = wants::intent(spec);
+        let intent = wants::intent(self.record);
         Some(match step {
             SideStep::Preflight { node } => {
                 self.preflight(spec.node(&node.0)?, &intent.node(node)?.wants.preflight.0)
@@ -79,7 +98,7 @@ impl Ground<'_> {
                 self.install(spec.node(&node.0)?, &intent.node(node)?.wants.install.0)
             }
             SideStep::ConfigureBalancer { node, members } => {
-                Action::ConfigureLoadBalancer(balancer_action(spec, &node.0, members))
+                Action::ConfigureLoadBalancer(balancer::action(self.record, &node.0, members))
             }
             SideStep::CreateAuthority { node } => Action::CreateAuthority(CreateAuthority {
                 digest: digest(node),
@@ -107,6 +126,35 @@ impl Ground<'_> {
             }
             SideStep::Reset { .. } => Action::Reset(Reset {
                 reason: "its join was given up".into(),
+            }),
+            SideStep::SetNames { .. } => Action::SetServingNames(SetServingNames {
+                names: intent.endpoint.wanted_names().into_iter().collect(),
+                drop: intent.endpoint.unwanted_names().into_iter().collect(),
+            }),
+            SideStep::Probe { node } => Action::ProbeEndpoint(ProbeEndpoint {
+                endpoint: Some(wants::endpoint(&self.target())),
+                servers: if spec.node(&node.0)?.config.member {
+                    self.servers.clone()
+                } else {
+                    Vec::new()
+                },
+                names_pending: false,
+            }),
+            SideStep::SetObjects { .. } => Action::SetClusterEndpoint(SetClusterEndpoint {
+                endpoint: spec.cluster.endpoint.clone(),
+                names: intent.endpoint.wanted_names().into_iter().collect(),
+                drop: intent.endpoint.unwanted_names().into_iter().collect(),
+            }),
+            SideStep::SetCarriers { .. } => Action::SetNodeEndpoint(SetNodeEndpoint {
+                endpoint: spec.cluster.endpoint.clone(),
+                from: self.other().map(wants::endpoint),
+            }),
+            SideStep::RestartProxies { nodes, .. } => Action::RestartKubeProxy(RestartKubeProxy {
+                endpoint: spec.cluster.endpoint.clone(),
+                nodes: nodes.iter().map(name).collect(),
+            }),
+            SideStep::Renew { .. } => Action::RenewCertificates(RenewCertificates {
+                not_before_unix: intent.endpoint.renewal.as_ref()?.since_unix,
             }),
         })
     }
@@ -241,59 +289,4 @@ fn reach(spec: &Spec, node: &SpecNode) -> Vec<PeerPort> {
         }
     }
     reach
-}
-
-/// The whole configuration of one load balancer, with these members behind the API's front end.
-pub fn balancer_action(
-    spec: &Spec,
-    _node: &str,
-    members: &BTreeSet<NodeName>,
-) -> ConfigureLoadBalancer {
-    let api_port = u32::from(spec.api_port());
-    let backend = |node: &SpecNode, port: u32| Backend {
-        name: node.config.name.clone(),
-        address: node.config.address.clone(),
-        port,
-    };
-    let api = Frontend {
-        name: API_FRONTEND.into(),
-        port: spec
-            .cluster
-            .endpoint
-            .as_ref()
-            .map(|e| e.port)
-            .unwrap_or(api_port),
-        backends: spec
-            .members()
-            .filter(|node| members.contains(&NodeName(node.config.name.clone())))
-            .map(|node| backend(node, api_port))
-            .collect(),
-        check: if spec.is_kubeadm() {
-            HealthCheck::Readyz
-        } else {
-            HealthCheck::Etcd
-        } as i32,
-    };
-    let extra = spec.frontends.iter().map(|frontend| Frontend {
-        name: frontend.name.clone(),
-        port: frontend.port.into(),
-        backends: spec
-            .nodes
-            .iter()
-            .filter(|node| match frontend.to {
-                Target::ControlPlanes => node.config.member,
-                Target::Workers => node.config.worker,
-                Target::All => node.config.member || node.config.worker,
-            })
-            .map(|node| backend(node, frontend.backend_port.into()))
-            .collect(),
-        check: HealthCheck::Tcp as i32,
-    });
-    let mut action = ConfigureLoadBalancer {
-        digest: String::new(),
-        frontends: std::iter::once(api).chain(extra).collect(),
-        stats_port: spec.stats_port.into(),
-    };
-    action.digest = wants::digest(&action).0;
-    action
 }

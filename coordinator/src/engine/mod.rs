@@ -8,18 +8,22 @@
 //!
 //! - [`observe`]: reports to facts; [`lower`]: steps to orders: the two places where wire and planner types meet.
 //! - [`cluster`]: the loop; [`carry`]: begins steps; [`results`]: takes results; [`telling`]: tells watchers.
+//! - [`balancer`]: a load balancer's configuration; [`endpoint`]: the endpoint's moves and the certificates.
 //! - [`api`]: what operators may call; [`handle`]: does it; [`plan`], [`status`], [`check`]: their answers.
 
 pub mod agents;
 pub mod api;
 mod apply;
+mod balancer;
 pub mod bridge;
 mod carry;
 mod check;
 pub mod cluster;
+mod endpoint;
 mod handle;
 pub mod lower;
 pub mod observe;
+mod operation;
 mod plan;
 pub mod records;
 mod results;

@@ -7,7 +7,7 @@ use quorate_planner::facts::*;
 use quorate_planner::intent::{Digest, Intent, NodeName};
 use quorate_planner::time::Time;
 use quorate_proto::v1::{EtcdView, NodeReport};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// While work is under way agents report twice a second: silence of six seconds means that something is wrong.
 pub const FRESH_AT_WORK_MS: u64 = 6_000;
@@ -30,6 +30,10 @@ pub struct Sources<'a> {
     /// world that is gone.
     pub ended: &'a BTreeMap<String, u64>,
     pub membership_ended_ms: u64,
+    /// Likewise for the cluster's own objects.
+    pub objects_ended_ms: u64,
+    /// Nodes from which the rotation's target was proven, in this run.
+    pub proven: &'a BTreeSet<NodeName>,
     pub now: Time,
 }
 
@@ -46,6 +50,9 @@ pub fn facts(sources: &Sources<'_>, tracker: &mut Tracker) -> Facts {
         }
         nodes.insert(node.name.clone(), node_facts(sources, &node.name, agent));
     }
+    let dialers = super::endpoint::observe::dialers(sources);
+    tracker.observe_dialers(&dialers, sources.now);
+    let dialers = dialers.by;
     let list = tracker.observe(member_list(&views), sources.now);
     Facts {
         nodes,
@@ -58,6 +65,17 @@ pub fn facts(sources: &Sources<'_>, tracker: &mut Tracker) -> Facts {
         dirty: sources.record.dirty.iter().cloned().map(NodeName).collect(),
         running: running(sources),
         troubles: sources.troubles.to_vec(),
+        objects: super::endpoint::observe::objects(sources),
+        behind: sources
+            .record
+            .behind
+            .iter()
+            .cloned()
+            .map(NodeName)
+            .collect(),
+        proven: sources.proven.clone(),
+        quiet_since: tracker.quiet_since(),
+        dialers,
     }
 }
 
@@ -74,7 +92,10 @@ fn is_fresh(sources: &Sources<'_>, at_ms: u64) -> bool {
     sources.now.0.saturating_sub(at_ms) <= sources.fresh_ms
 }
 
-fn fresh_report<'a>(sources: &Sources<'_>, agent: &'a AgentState) -> Option<&'a NodeReport> {
+pub(super) fn fresh_report<'a>(
+    sources: &Sources<'_>,
+    agent: &'a AgentState,
+) -> Option<&'a NodeReport> {
     let ended = sources.ended.get(&agent.name).copied().unwrap_or_default();
     let fresh =
         agent.connected && is_fresh(sources, agent.reported_ms) && agent.reported_ms >= ended;
@@ -104,6 +125,8 @@ fn node_facts(sources: &Sources<'_>, name: &NodeName, agent: Option<&AgentState>
     }
     facts.balancer = Observed::Known(balancer(sources, name, report));
     facts.marks = Observed::Known(marks);
+    facts.endpoint = super::endpoint::observe::endpoint(report);
+    facts.oldest_issue_unix = super::endpoint::observe::oldest_issue(report);
     facts
 }
 
@@ -153,14 +176,14 @@ fn balancer(sources: &Sources<'_>, name: &NodeName, report: &NodeReport) -> Bala
     let of_api = || {
         view.backends
             .iter()
-            .filter(|b| b.frontend == super::lower::API_FRONTEND)
+            .filter(|b| b.frontend == super::balancer::API)
     };
     let members = of_api().map(|b| NodeName(b.name.clone())).collect();
     let up = of_api()
         .filter(|b| b.up)
         .map(|b| NodeName(b.name.clone()))
         .collect();
-    let wanted = super::lower::balancer_action(&sources.record.spec, &name.0, &members).digest;
+    let wanted = super::balancer::action(sources.record, &name.0, &members).digest;
     BalancerFacts {
         running: view.running,
         current: view.digest == wanted,

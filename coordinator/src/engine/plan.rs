@@ -1,5 +1,6 @@
 //! What `quorate plan` shows: the planner unrolled on predicted facts, and what it means for quorum and zones.
 
+use super::endpoint::refuse;
 use super::observe::{self, Sources};
 use super::records::*;
 use super::shared::Shared;
@@ -87,6 +88,9 @@ pub fn consider(
         Err(problems) => return Ok(Err(problems)),
     };
     let existing = shared.cluster(&spec.cluster.name)?;
+    if let Some(busy) = existing.as_ref().and_then(refuse::under_way) {
+        return Ok(Err(vec![busy]));
+    }
     let mut refusals = existing
         .as_ref()
         .map(|old| compare::refusals(&old.spec, &spec))
@@ -101,7 +105,7 @@ pub fn consider(
         Some(old) => ClusterRecord { spec, ..old },
         None => new_record(spec),
     };
-    let intent = wants::intent(&record.spec);
+    let intent = wants::intent(&record);
     let now = Time(shared.now_ms());
     let facts = current_facts(shared, &record, &intent, now)?;
     refusals.extend(unreachable(&facts, &record.spec, &known_nodes));
@@ -126,6 +130,11 @@ fn new_record(spec: Spec) -> ClusterRecord {
         founder: None,
         dirty: BTreeSet::new(),
         operation: None,
+        rotation: None,
+        renewal: None,
+        behind: BTreeSet::new(),
+        external: false,
+        retired: BTreeSet::new(),
     }
 }
 
@@ -152,6 +161,8 @@ pub fn current_facts(
         fresh_ms: observe::FRESH_AT_REST_MS,
         ended: &BTreeMap::new(),
         membership_ended_ms: 0,
+        objects_ended_ms: 0,
+        proven: &BTreeSet::new(),
         now,
     };
     Ok(observe::facts(&sources, &mut Tracker::default()))
@@ -292,7 +303,7 @@ fn quorum_effect(change: String, voters: usize) -> QuorumEffect {
     }
 }
 
-fn wire_stage(stage: &Stage, record: &ClusterRecord) -> PlanStage {
+pub(super) fn wire_stage(stage: &Stage, record: &ClusterRecord) -> PlanStage {
     let mut steps: Vec<PlanStep> = stage
         .side
         .iter()
@@ -355,7 +366,16 @@ fn wire_side(step: &SideStep, record: &ClusterRecord) -> PlanStep {
         | SideStep::ApplyManifests { .. }
         | SideStep::ConfigureNode { .. }
         | SideStep::DeleteNode { .. }
-        | SideStep::Reset { .. } => describe(step.kind()).to_owned(),
+        | SideStep::Reset { .. }
+        | SideStep::SetNames { .. }
+        | SideStep::Probe { .. }
+        | SideStep::SetObjects { .. }
+        | SideStep::SetCarriers { .. }
+        | SideStep::Renew { .. } => describe(step.kind()).to_owned(),
+        SideStep::RestartProxies { nodes, .. } => {
+            let nodes: Vec<&str> = nodes.iter().map(|node| node.0.as_str()).collect();
+            format!("{}: {}", describe(step.kind()), nodes.join(", "))
+        }
     };
     PlanStep {
         node: subject.0.clone(),
@@ -383,5 +403,11 @@ fn action_word(kind: StepKind) -> &'static str {
         StepKind::StartMember => "start",
         StepKind::PromoteMember => "promote",
         StepKind::RemoveMember => "remove-learner",
+        StepKind::SetNames => "certificate",
+        StepKind::Probe => "prove",
+        StepKind::SetObjects => "objects",
+        StepKind::SetCarriers => "kubeconfigs",
+        StepKind::RestartProxies => "kube-proxy",
+        StepKind::Renew => "renew",
     }
 }

@@ -1,6 +1,7 @@
 //! What the engine keeps durably. Everything else is observed anew after a restart.
 
 use crate::spec::Spec;
+use quorate_planner::endpoint::{Renewal, Rotation};
 use quorate_planner::facts::{Change, Trouble};
 use quorate_planner::step::StepKind;
 use quorate_proto::v1::{Finding, Order, Problem};
@@ -20,6 +21,20 @@ pub struct ClusterRecord {
     pub dirty: BTreeSet<String>,
     /// The operation under way.
     pub operation: Option<String>,
+    /// A change of the endpoint, of the names or of certificates that has begun and not ended.
+    #[serde(default)]
+    pub rotation: Option<Rotation>,
+    #[serde(default)]
+    pub renewal: Option<Renewal>,
+    /// Nodes that were away when the endpoint moved and have not caught up.
+    #[serde(default)]
+    pub behind: BTreeSet<String>,
+    /// The endpoint is a load balancer of somebody else's, whatever the file's mode is.
+    #[serde(default)]
+    pub external: bool,
+    /// Load balancers that serve the API no more, since the endpoint left them.
+    #[serde(default)]
+    pub retired: BTreeSet<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

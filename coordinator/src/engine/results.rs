@@ -16,6 +16,8 @@ use quorate_proto::v1::{OrderDone, OrderResult, OrderStatus, Problem};
 const PAUSE_MS: [u64; MAX_ATTEMPTS as usize] = [2_000, 10_000, 10_000];
 /// An agent ends an order at its deadline itself; if nothing comes this long after that, the order counts as lost.
 const LOST_AFTER_DEADLINE_MS: u64 = 60_000;
+/// An operator's write in between is rare, and the next look sees it.
+const SETTLE_TRIES: u32 = 5;
 /// What a promotion answers while the learner is not ready: asked again as long as the joiner lives.
 const NOT_YET: [&str; 3] = ["learner-not-ready", "learner-not-started", "order-timeout"];
 
@@ -24,25 +26,43 @@ impl ClusterLoop {
         let Some(result) = done.result else {
             return Ok(());
         };
-        let Some(view) = self.look()? else {
-            return Ok(());
-        };
-        let pending = view
-            .pending
-            .iter()
-            .find(|p| p.order.id == result.id && p.on == node)
-            .cloned();
-        if let Some(pending) = pending {
-            let now = self.shared.now_ms();
-            self.ended.insert(node.to_owned(), now);
-            if is_membership(pending.step) {
-                self.membership_ended_ms = now;
+        let mut tries = 0;
+        loop {
+            let Some(view) = self.look()? else {
+                return Ok(());
+            };
+            let pending = view
+                .pending
+                .iter()
+                .find(|p| p.order.id == result.id && p.on == node)
+                .cloned();
+            let Some(pending) = pending else {
+                break;
+            };
+            self.note_end(node, pending.step);
+            tries += 1;
+            match self.settle(&view, &pending, &result).await {
+                Ok(()) => break,
+                // An operator wrote the cluster's record in the same moment.
+                Err(problem) if problem.code == "refused-conflict" && tries < SETTLE_TRIES => {}
+                Err(problem) => return Err(problem),
             }
-            self.settle(&view, &pending, &result).await?;
         }
         // Also for an order that was given up meanwhile: the agent need not keep its result.
         self.shared.acknowledge(node, &result.id);
         Ok(())
+    }
+
+    /// What was reported before tells of a world that is gone.
+    fn note_end(&mut self, node: &str, step: StepKind) {
+        let now = self.shared.now_ms();
+        self.ended.insert(node.to_owned(), now);
+        if is_membership(step) {
+            self.membership_ended_ms = now;
+        }
+        if matches!(step, StepKind::SetObjects | StepKind::RestartProxies) {
+            self.objects_ended_ms = now;
+        }
     }
 
     async fn settle(
@@ -61,7 +81,11 @@ impl ClusterLoop {
         } else {
             self.failed(view, pending, result);
         }
-        transaction = transaction.put(Key::cluster(&record.name), &record);
+        if record.dirty != view.record.dirty {
+            transaction = transaction
+                .unchanged(Key::cluster(&record.name), view.stored)
+                .put(Key::cluster(&record.name), &record);
+        }
         if let Some(operation) = &view.operation {
             let mut operation = operation.clone();
             operation.troubles = self.troubles.clone();
@@ -81,7 +105,7 @@ impl ClusterLoop {
     ) -> Transaction {
         match pending.step {
             StepKind::Preflight => {
-                let intent = wants::intent(&record.spec);
+                let intent = wants::intent(record);
                 let digest = intent
                     .node(&NodeName(pending.subject.clone()))
                     .map(|n| n.wants.preflight.0.clone());
@@ -106,6 +130,9 @@ impl ClusterLoop {
             StepKind::Reset => {
                 record.dirty.remove(&pending.subject);
             }
+            StepKind::Probe => {
+                self.proven.insert(NodeName(pending.subject.clone()));
+            }
             StepKind::Install
             | StepKind::ConfigureBalancer
             | StepKind::CreateAuthority
@@ -118,7 +145,12 @@ impl ClusterLoop {
             | StepKind::Found
             | StepKind::AddMember
             | StepKind::PromoteMember
-            | StepKind::RemoveMember => {}
+            | StepKind::RemoveMember
+            | StepKind::SetNames
+            | StepKind::SetObjects
+            | StepKind::SetCarriers
+            | StepKind::RestartProxies
+            | StepKind::Renew => {}
         }
         let seconds = result.duration_ms as f64 / 1000.0;
         self.say(
@@ -297,6 +329,18 @@ impl ClusterLoop {
         state: OperationState,
         problem: Option<Problem>,
     ) -> Result<(), Problem> {
+        self.end_operation_with(view, view.record.clone(), state, problem)
+            .await
+    }
+
+    /// With a change of the record that is written in the same moment.
+    pub(super) async fn end_operation_with(
+        &mut self,
+        view: &View,
+        mut record: ClusterRecord,
+        state: OperationState,
+        problem: Option<Problem>,
+    ) -> Result<(), Problem> {
         let Some(operation) = &view.operation else {
             return Ok(());
         };
@@ -305,10 +349,10 @@ impl ClusterLoop {
         operation.finished_ms = view.now.0;
         operation.problem = problem;
         operation.troubles = self.troubles.clone();
-        let mut record = view.record.clone();
         record.operation = None;
         let transaction = Transaction::new()
             .put(Key::operation(&operation.id), &operation)
+            .unchanged(Key::cluster(&record.name), view.stored)
             .put(Key::cluster(&record.name), &record)
             .audit(
                 &operation.ordered_by,
@@ -331,7 +375,12 @@ fn is_lost(view: &View, pending: &OrderRecord) -> bool {
         // Harmless when it runs late: a member that was removed is never let in again.
         StepKind::StartMember => silent || age > overdue,
         // Runs on a member for another node. It may still be carried out there until its own deadline.
-        StepKind::AddMember | StepKind::PromoteMember | StepKind::RemoveMember => {
+        StepKind::AddMember
+        | StepKind::PromoteMember
+        | StepKind::RemoveMember
+        | StepKind::Probe
+        | StepKind::SetObjects
+        | StepKind::RestartProxies => {
             (silent && age > u64::from(pending.order.timeout_seconds) * 1_000) || age > overdue
         }
         StepKind::Preflight
@@ -346,5 +395,7 @@ fn is_lost(view: &View, pending: &OrderRecord) -> bool {
         | StepKind::DeleteNode
         | StepKind::Reset
         | StepKind::Found => node.connected && age > overdue,
+        // Safe to run twice and at any time; a node that has died is not waited for.
+        StepKind::SetNames | StepKind::SetCarriers | StepKind::Renew => silent || age > overdue,
     }
 }

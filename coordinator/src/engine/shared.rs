@@ -3,9 +3,9 @@
 use super::agents::{AgentState, Agents};
 use super::cluster::LoopEvent;
 use super::records::{ClusterRecord, FindingsRecord, OperationRecord, OrderRecord, SlotRecord};
-use crate::store::{Key, Kind, Prefix, Store, StoreError};
+use crate::store::{Entry, Key, Kind, Prefix, Store, StoreError};
 use quorate_proto::v1::{
-    ArtifactRef, CoordinatorMessage, Delivery, OperationEvent, Order, OrderDone, Problem,
+    ArtifactRef, CoordinatorMessage, Delivery, Endpoint, OperationEvent, Order, OrderDone, Problem,
     coordinator_message,
 };
 use std::collections::BTreeMap;
@@ -80,6 +80,10 @@ impl Shared {
 
     pub fn cluster(&self, name: &str) -> Result<Option<ClusterRecord>, Problem> {
         self.store.read(&Key::cluster(name)).map_err(stored)
+    }
+
+    pub fn cluster_entry(&self, name: &str) -> Result<Option<Entry<ClusterRecord>>, Problem> {
+        self.store.entry(&Key::cluster(name)).map_err(stored)
     }
 
     pub fn clusters(&self) -> Result<Vec<ClusterRecord>, Problem> {
@@ -204,11 +208,9 @@ impl Shared {
         );
     }
 
-    pub fn pace(&self, node: &str, report_ms: u32) {
-        let message = coordinator_message::Message::Pace(quorate_proto::v1::Pace {
-            report_ms,
-            watch: Vec::new(),
-        });
+    pub fn pace(&self, node: &str, report_ms: u32, watch: Vec<Endpoint>) {
+        let message =
+            coordinator_message::Message::Pace(quorate_proto::v1::Pace { report_ms, watch });
         let _ = self.agents.send(
             node,
             CoordinatorMessage {

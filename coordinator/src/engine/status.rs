@@ -38,7 +38,7 @@ pub fn status(shared: &Shared, name: &str) -> Result<StatusResponse, Problem> {
 }
 
 fn one(shared: &Shared, record: &ClusterRecord) -> Result<ClusterStatus, Problem> {
-    let intent = wants::intent(&record.spec);
+    let intent = wants::intent(record);
     let now = Time(shared.now_ms());
     let facts = current_facts(shared, record, &intent, now)?;
     let round = round::next(&facts, &intent, now);

@@ -102,7 +102,7 @@ impl ClusterLoop {
         tracing::info!(operation = %operation.id, "{}", operation.state.word());
         let mut nodes = Vec::new();
         if let Ok(Some(view)) = self.look() {
-            let intent = wants::intent(&view.record.spec);
+            let intent = wants::intent(&view.record);
             let round = quorate_planner::round::next(&view.facts, &intent, view.now);
             nodes = progress(&round.progress);
         }

@@ -23,7 +23,7 @@ impl ArtifactChoice for NoArtifacts {
 /// Longer than any operation here takes: three tries of everything.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-fn start(world: &Arc<World>, store: &Arc<Store>) -> Arc<Engine> {
+pub(super) fn start(world: &Arc<World>, store: &Arc<Store>) -> Arc<Engine> {
     let (sender, events) = mpsc::channel::<AgentEvent>(1_024);
     world.state().events = Some(sender);
     let clock_of = Arc::clone(world);
@@ -55,7 +55,7 @@ fn file(members: usize, balancer: bool) -> String {
     text
 }
 
-async fn apply(engine: &Engine, text: String) -> Result<(String, bool), Problem> {
+pub(super) async fn apply(engine: &Engine, text: String) -> Result<(String, bool), Problem> {
     let plan = PlanRequest {
         file: text,
         ..PlanRequest::default()
@@ -70,7 +70,7 @@ async fn apply(engine: &Engine, text: String) -> Result<(String, bool), Problem>
 }
 
 /// The record with which the operation ended.
-async fn end(engine: &Engine, operation: &str) -> OperationRecord {
+pub(super) async fn end(engine: &Engine, operation: &str) -> OperationRecord {
     let wait = async {
         loop {
             let record = engine.shared.operation(operation).expect("store");

@@ -1,5 +1,6 @@
 //! Since when things have been as they are. Lives in memory: after a restart stability is observed anew.
 
+use super::endpoint::observe::Dialers;
 use quorate_planner::facts::{Member, MemberList};
 use quorate_planner::safety;
 use quorate_planner::time::Time;
@@ -10,6 +11,9 @@ pub struct Tracker {
     seen: BTreeMap<String, Time>,
     /// Voters, leader and term of the healthy state, and since when.
     stable: Option<(Vec<u64>, u64, u64, Time)>,
+    /// Since when nobody has been seen dialing the address that goes.
+    quiet: Option<Time>,
+    dialed: Option<u64>,
 }
 
 impl Tracker {
@@ -37,6 +41,20 @@ impl Tracker {
             (Some((ids, leader, term)), _) => Some((ids, leader, term, now)),
         };
         MemberList::Known(members)
+    }
+
+    /// A connection that came and went between two observations shows in the load balancers' count of them.
+    pub fn observe_dialers(&mut self, dialers: &Dialers, now: Time) {
+        let more = self.dialed.replace(dialers.so_far) != Some(dialers.so_far);
+        self.quiet = if dialers.known && dialers.by.is_empty() && !more {
+            self.quiet.or(Some(now))
+        } else {
+            None
+        };
+    }
+
+    pub fn quiet_since(&self) -> Option<Time> {
+        self.quiet
     }
 
     pub fn stable_since(&self) -> Option<Time> {

@@ -1,14 +1,18 @@
 //! From the resolved file to the planner's intent: which marks each node is to show.
 
+use super::records::ClusterRecord;
 use crate::spec::file::Mode;
 use crate::spec::{Spec, SpecNode};
+use quorate_planner::endpoint::{Address, EndpointIntent};
 use quorate_planner::intent::{
     Balancing, Digest, Distribution, Intent, NodeIntent, NodeName, Wants,
 };
+use quorate_proto::v1::Endpoint;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-pub fn intent(spec: &Spec) -> Intent {
+pub fn intent(record: &ClusterRecord) -> Intent {
+    let spec = &record.spec;
     let kubeadm = spec.is_kubeadm();
     Intent {
         distribution: if kubeadm {
@@ -17,6 +21,7 @@ pub fn intent(spec: &Spec) -> Intent {
             Distribution::Etcd
         },
         balancing: match spec.mode {
+            Mode::None | Mode::External | Mode::Managed if record.external => Balancing::External,
             Mode::None => Balancing::None,
             Mode::External => Balancing::External,
             Mode::Managed => Balancing::Managed,
@@ -27,6 +32,28 @@ pub fn intent(spec: &Spec) -> Intent {
             .map(|node| node_intent(spec, node))
             .collect(),
         manifests: (kubeadm && !spec.manifests.is_empty()).then(|| digest(&spec.manifests)),
+        endpoint: EndpointIntent {
+            address: address(spec.cluster.endpoint.as_ref()),
+            extra_names: spec.cluster.extra_names.iter().cloned().collect(),
+            rotation: record.rotation.clone(),
+            renewal: record.renewal.clone(),
+        },
+    }
+}
+
+pub fn address(endpoint: Option<&Endpoint>) -> Address {
+    let endpoint = endpoint.cloned().unwrap_or_default();
+    Address {
+        // A port beyond 16 bits is refused where it comes in.
+        port: u16::try_from(endpoint.port).unwrap_or_default(),
+        host: endpoint.host,
+    }
+}
+
+pub fn endpoint(address: &Address) -> Endpoint {
+    Endpoint {
+        host: address.host.clone(),
+        port: address.port.into(),
     }
 }
 
@@ -34,6 +61,7 @@ fn node_intent(spec: &Spec, node: &SpecNode) -> NodeIntent {
     let config = &node.config;
     NodeIntent {
         name: NodeName(config.name.clone()),
+        address: config.address.clone(),
         member: config.member,
         worker: config.worker,
         balancer: config.load_balancer,

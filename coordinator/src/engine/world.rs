@@ -3,7 +3,7 @@
 use super::agents::{AgentEvent, AgentState, Agents};
 use quorate_proto::v1::order::Action;
 use quorate_proto::v1::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -18,6 +18,11 @@ pub struct Node {
     pub marks: Marks,
     pub etcd_started: bool,
     pub balancer: Option<LoadBalancerView>,
+    /// What its certificate covers.
+    pub serving: BTreeSet<String>,
+    /// Connections to whatever is watched first: the address that goes.
+    pub dials: u32,
+    watched: Vec<Endpoint>,
     results: BTreeMap<String, OrderResult>,
     heard_ms: u64,
     report: Option<Arc<NodeReport>>,
@@ -95,6 +100,7 @@ impl World {
             marks: Some(node.marks.clone()),
             etcd,
             load_balancer: node.balancer.clone(),
+            endpoint: Some(endpoint_view(node, &name)),
             host: Some(HostFacts::default()),
             ..NodeReport::default()
         }));
@@ -142,6 +148,7 @@ impl World {
             sealed.push(1);
         }
         on_node(node, &action, order);
+        on_certificate(node, &action, order);
         if let Err(problem) = on_etcd(&mut state, name, &action, order) {
             result.status = OrderStatus::Failed as i32;
             result.problem = Some(problem);
@@ -179,6 +186,43 @@ fn etcd_view(state: &State, name: &str, now: u64) -> Option<EtcdView> {
         alarms_known: true,
         ..EtcdView::default()
     })
+}
+
+fn endpoint_view(node: &Node, name: &str) -> EndpointView {
+    let dials = node
+        .watched
+        .iter()
+        .enumerate()
+        .map(|(at, endpoint)| DialCount {
+            endpoint: Some(endpoint.clone()),
+            established: if at == 0 { node.dials } else { 0 },
+            programs: Vec::new(),
+        });
+    EndpointView {
+        serving: node.etcd_started.then(|| ServingCertificate {
+            names: node.serving.iter().cloned().collect(),
+            fingerprint: name.to_owned(),
+            ..ServingCertificate::default()
+        }),
+        dials: dials.collect(),
+        ..EndpointView::default()
+    }
+}
+
+/// As an agent makes its first certificate, and as it changes it.
+fn on_certificate(node: &mut Node, action: &Action, order: &Order) {
+    let own = order
+        .node
+        .iter()
+        .flat_map(|it| [it.name.clone(), it.address.clone()]);
+    if let Action::CreateAuthority(_) | Action::PrepareMember(_) = action {
+        let cluster = order.cluster.clone().unwrap_or_default();
+        let endpoint = cluster.endpoint.map(|it| it.host);
+        node.serving = own.chain(endpoint).chain(cluster.extra_names).collect();
+    } else if let Action::SetServingNames(a) = action {
+        node.serving.retain(|name| !a.drop.contains(name));
+        node.serving.extend(own.chain(a.names.iter().cloned()));
+    }
 }
 
 fn on_node(node: &mut Node, action: &Action, order: &Order) {
@@ -339,6 +383,11 @@ impl Agents for World {
     fn send(&self, name: &str, message: CoordinatorMessage) -> Result<(), Problem> {
         if !self.state().nodes.get(name).is_some_and(|node| node.alive) {
             return Err(Problem::new("agent-away", "dead"));
+        }
+        if let Some(coordinator_message::Message::Pace(pace)) = &message.message
+            && let Some(node) = self.state().nodes.get_mut(name)
+        {
+            node.watched.clone_from(&pace.watch);
         }
         let Some(coordinator_message::Message::Delivery(delivery)) = message.message else {
             return Ok(());

@@ -224,6 +224,9 @@ mod tests {
             "ListCertificates",
             "Check",
             "ListTokens",
+            "ShowEndpoint",
+            "PlanRotation",
+            "ShowCertificates",
         ];
         let operates = [
             "Apply",
@@ -231,6 +234,12 @@ mod tests {
             "RevokeToken",
             "AddArtifact",
             "SignUser",
+            "RotateEndpoint",
+            "RollBackEndpoint",
+            "DropEndpoint",
+            "RepairEndpoint",
+            "RenewClusterCertificates",
+            "SetNames",
         ];
         for path in described() {
             let allowed = rule(&path).unwrap();

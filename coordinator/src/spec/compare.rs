@@ -68,7 +68,7 @@ pub fn refusals(old: &Spec, new: &Spec) -> Vec<Problem> {
             "endpoint",
             &text(&old.endpoint),
             &text(&new.endpoint),
-            "keep the endpoint; changing it needs certificates and every node's kubeconfig, which apply does not touch",
+            "keep it in the file; to move it: quorate endpoint rotate --cluster NAME HOST:PORT",
         ));
     }
     for (field, a, b) in [

@@ -1,0 +1,72 @@
+//! What the members' serving certificates cover: one member at a time, proven by the handshakes that agents report.
+
+use super::Turn;
+use super::presence;
+use crate::facts::{Facts, Observed};
+use crate::intent::{Intent, NodeIntent};
+use crate::step::SideStep;
+use crate::waiting::WaitingOn;
+use std::collections::BTreeSet;
+
+/// The step for the next member that has to change, or why it waits.
+pub fn bring(facts: &Facts, intent: &Intent, turn: &mut Turn) {
+    for node in presence::members(facts, intent) {
+        match covers(facts, intent, node) {
+            None => turn
+                .waits
+                .push(WaitingOn::ServingUnknown(node.name.clone())),
+            Some(true) => {}
+            Some(false) => {
+                touch(facts, intent, node, turn);
+                return;
+            }
+        }
+    }
+}
+
+fn touch(facts: &Facts, intent: &Intent, node: &NodeIntent, turn: &mut Turn) {
+    if let Some(other) = presence::touched(facts, intent).filter(|name| name != &node.name) {
+        turn.waits.push(WaitingOn::OneAtATime(other));
+        return;
+    }
+    match presence::others_serve(facts, intent, &node.name) {
+        Err(wait) => turn.waits.push(wait),
+        Ok(()) => turn.steps.push(SideStep::SetNames {
+            node: node.name.clone(),
+        }),
+    }
+}
+
+/// Whether the member serves a certificate with all that is wanted and nothing that is not. None: not known.
+pub fn covers(facts: &Facts, intent: &Intent, node: &NodeIntent) -> Option<bool> {
+    let served = served(facts, node)?;
+    let (missing, surplus) = difference(&served, intent, node);
+    Some(missing.is_empty() && surplus.is_empty())
+}
+
+/// Whether the member is known to serve all of the wanted names.
+pub fn complete(facts: &Facts, intent: &Intent, node: &NodeIntent) -> bool {
+    served(facts, node).is_some_and(|served| difference(&served, intent, node).0.is_empty())
+}
+
+/// What a certificate lacks, and what it has too much.
+pub fn difference(
+    served: &BTreeSet<String>,
+    intent: &Intent,
+    node: &NodeIntent,
+) -> (BTreeSet<String>, BTreeSet<String>) {
+    let own = |name: &String| name == &node.name.0 || name == &node.address;
+    let missing = intent.endpoint.wanted_names();
+    let missing = missing.difference(served).cloned().collect();
+    let surplus = intent.endpoint.unwanted_names();
+    let surplus = surplus.intersection(served).cloned();
+    (missing, surplus.filter(|name| !own(name)).collect())
+}
+
+/// A member that does not answer yet has to be brought along before it does: it counts as covering nothing.
+fn served(facts: &Facts, node: &NodeIntent) -> Option<BTreeSet<String>> {
+    match facts.node(&node.name).endpoint {
+        Observed::Unknown => None,
+        Observed::Known(known) => Some(known.serving.map(|it| it.names).unwrap_or_default()),
+    }
+}

@@ -1,0 +1,354 @@
+//! Rotations of a Kubernetes cluster over predicted facts, and what must hold in every round.
+// A test that matches one variant fails on all others, new ones too.
+#![allow(clippy::wildcard_enum_match_arm)]
+
+use super::*;
+use crate::endpoint::{Address, EndpointIntent};
+use crate::facts::*;
+use crate::fixtures::*;
+use crate::intent::{Distribution, NodeIntent};
+use crate::predict;
+use crate::round;
+use crate::step::{Membership, StepKind};
+
+const SOAK_MS: u64 = 5_000;
+
+fn address(host: &str) -> Address {
+    Address {
+        host: host.into(),
+        port: 6443,
+    }
+}
+
+fn rotation(stage: Stage) -> Rotation {
+    Rotation {
+        target: address("lb"),
+        other: Some(address("10.0.0.1")),
+        stage,
+        drop: BTreeSet::new(),
+        soak_ms: SOAK_MS,
+        without_absent: false,
+        hurry: false,
+        rolling_back: false,
+        external: true,
+        other_external: false,
+    }
+}
+
+fn worker(n: usize) -> NodeIntent {
+    NodeIntent {
+        member: false,
+        worker: true,
+        ..node_intent(n)
+    }
+}
+
+/// Three control planes and workers from n4 on, all at the first one's address; the rotation has just begun.
+fn cluster(workers: usize) -> (Facts, Intent) {
+    let (mut facts, mut intent) = (healthy(3), intent(3));
+    intent.distribution = Distribution::Kubeadm;
+    intent.nodes.extend((4..4 + workers).map(worker));
+    intent.endpoint = EndpointIntent {
+        address: address("10.0.0.1"),
+        rotation: Some(rotation(Stage::Accept)),
+        ..EndpointIntent::default()
+    };
+    for n in 4..4 + workers {
+        let mut node = fresh_node();
+        node.marks = Observed::Known(Marks {
+            worker: true,
+            ..Marks::default()
+        });
+        facts.nodes.insert(name(&format!("n{n}")), node);
+    }
+    let old = address("10.0.0.1").to_string();
+    for (n, node) in facts.nodes.values_mut().enumerate() {
+        let member = n < 3;
+        node.endpoint = Observed::Known(EndpointFacts {
+            serving: member.then(|| ServingFacts {
+                names: ["10.0.0.1".to_owned(), format!("10.0.0.{}", n + 1)].into(),
+                fingerprint: format!("f{n}"),
+            }),
+            carriers: vec![CarrierFacts {
+                place: "kubelet.conf".into(),
+                value: old.clone(),
+                follows: true,
+            }],
+        });
+    }
+    facts.objects = Observed::Known(ObjectFacts {
+        kubeadm: old.clone(),
+        names: ["10.0.0.1".to_owned()].into(),
+        info: old.clone(),
+        info_signed: true,
+        proxy: old,
+        proxies: facts
+            .nodes
+            .keys()
+            .map(|node| (node.clone(), String::new()))
+            .collect(),
+    });
+    (facts, intent)
+}
+
+fn kinds(steps: &[SideStep]) -> Vec<StepKind> {
+    steps.iter().map(SideStep::kind).collect()
+}
+
+#[test]
+fn accept_prove_switch_drop_in_this_order() {
+    let (facts, intent) = cluster(12);
+    let stages = predict::unroll_rotation(&facts, &intent, NOW);
+    let found: Vec<(StepKind, usize)> = stages
+        .iter()
+        .map(|stage| (stage.side[0].kind(), stage.side.len()))
+        .collect();
+    let expected = [
+        (StepKind::SetNames, 1),
+        (StepKind::SetNames, 1),
+        (StepKind::SetNames, 1),
+        (StepKind::Probe, 15),
+        (StepKind::SetObjects, 1),
+        (StepKind::SetCarriers, 1),
+        (StepKind::SetCarriers, 1),
+        (StepKind::SetCarriers, 1),
+        (StepKind::SetCarriers, 10),
+        (StepKind::SetCarriers, 2),
+        (StepKind::RestartProxies, 1),
+        (StepKind::RestartProxies, 1),
+        // The first master keeps its own name.
+        (StepKind::SetNames, 1),
+        (StepKind::SetNames, 1),
+        (StepKind::SetObjects, 1),
+    ];
+    assert_eq!(found, expected);
+}
+
+/// A step of the rotation under way on a member.
+fn running(on: &str, kind: StepKind) -> Running {
+    Running {
+        on: name(on),
+        kind,
+        subject: name(on),
+    }
+}
+
+#[test]
+fn one_member_at_a_time_and_only_while_the_others_serve() {
+    let (mut facts, intent) = cluster(0);
+    assert_eq!(
+        next(&facts, &intent, NOW).steps,
+        vec![SideStep::SetNames { node: name("n1") }]
+    );
+    facts.running = vec![running("n2", StepKind::SetNames)];
+    let turn = next(&facts, &intent, NOW);
+    assert_eq!(
+        (turn.steps, turn.waits),
+        (vec![], vec![WaitingOn::OneAtATime(name("n2"))])
+    );
+    facts.running.clear();
+    facts.nodes.get_mut(&name("n3")).unwrap().api_ready = Observed::Known(false);
+    let turn = next(&facts, &intent, NOW);
+    assert_eq!(
+        (turn.steps, turn.waits),
+        (vec![], vec![WaitingOn::ApiNotReady(name("n3"))])
+    );
+}
+
+#[test]
+fn unknown_is_waited_for() {
+    let (mut facts, mut intent) = cluster(1);
+    facts.nodes.get_mut(&name("n2")).unwrap().endpoint = Observed::Unknown;
+    let turn = next(&facts, &intent, NOW);
+    assert_eq!(turn.advance, None);
+    assert!(turn.waits.contains(&WaitingOn::ServingUnknown(name("n2"))) || !turn.steps.is_empty());
+    let (mut facts, _) = cluster(1);
+    intent.endpoint.address = address("lb");
+    intent.endpoint.rotation = Some(rotation(Stage::Switch));
+    for n in 1..=3 {
+        let node = facts.nodes.get_mut(&name(&format!("n{n}"))).unwrap();
+        if let Observed::Known(known) = &mut node.endpoint {
+            known.serving.as_mut().unwrap().names.insert("lb".into());
+        }
+    }
+    facts.objects = Observed::Unknown;
+    let turn = next(&facts, &intent, NOW);
+    assert_eq!(
+        (turn.steps, turn.waits),
+        (vec![], vec![WaitingOn::ObjectsUnknown])
+    );
+}
+
+/// At the soak, with everybody in line.
+fn soaking() -> (Facts, Intent) {
+    let (mut facts, mut intent) = cluster(2);
+    let new = address("lb").to_string();
+    intent.endpoint.address = address("lb");
+    intent.endpoint.rotation = Some(rotation(Stage::Soak));
+    for node in facts.nodes.values_mut() {
+        if let Observed::Known(known) = &mut node.endpoint {
+            known.carriers[0].value = new.clone();
+            if let Some(serving) = &mut known.serving {
+                serving.names.insert("lb".into());
+            }
+        }
+    }
+    if let Observed::Known(objects) = &mut facts.objects {
+        (objects.kubeadm, objects.info, objects.proxy) = (new.clone(), new.clone(), new.clone());
+        objects.names.insert("lb".into());
+        objects
+            .proxies
+            .values_mut()
+            .for_each(|it| *it = new.clone());
+    }
+    facts.quiet_since = Some(Time(NOW.0 - SOAK_MS));
+    (facts, intent)
+}
+
+#[test]
+fn the_drop_waits_for_quiet_and_for_the_absent() {
+    let (facts, intent) = soaking();
+    let drop = Some(Advance::To(Stage::Drop));
+    assert_eq!(next(&facts, &intent, NOW).advance, drop);
+
+    let mut early = facts.clone();
+    early.quiet_since = Some(Time(NOW.0 - SOAK_MS + 1));
+    let turn = next(&early, &intent, NOW);
+    assert_eq!(
+        (turn.advance, turn.waits),
+        (None, vec![WaitingOn::Soaking { remaining_ms: 1 }])
+    );
+
+    let mut dialed = facts.clone();
+    (dialed.quiet_since, dialed.dialers) = (None, vec!["n4".into()]);
+    assert_eq!(next(&dialed, &intent, NOW).advance, None);
+
+    let mut away = facts.clone();
+    away.nodes.get_mut(&name("n4")).unwrap().connected = false;
+    let turn = next(&away, &intent, NOW);
+    assert_eq!((turn.advance, turn.behind), (None, [name("n4")].into()));
+    let mut word = intent.clone();
+    let rotation = word.endpoint.rotation.as_mut().unwrap();
+    (rotation.without_absent, rotation.hurry) = (true, true);
+    assert_eq!(next(&away, &word, NOW).advance, drop);
+    assert_eq!(next(&dialed, &word, NOW).advance, drop);
+}
+
+#[test]
+fn a_stray_during_the_soak_is_brought_back_first() {
+    let (mut facts, intent) = soaking();
+    let node = facts.nodes.get_mut(&name("n5")).unwrap();
+    if let Observed::Known(known) = &mut node.endpoint {
+        known.carriers[0].value = "10.0.0.10:6443".into();
+    }
+    let turn = next(&facts, &intent, NOW);
+    assert_eq!(
+        (turn.steps, turn.advance),
+        (vec![SideStep::SetCarriers { node: name("n5") }], None)
+    );
+}
+
+#[test]
+fn nobody_is_led_to_a_member_that_lacks_the_name() {
+    let (mut facts, mut intent) = soaking();
+    intent.nodes.push(NodeIntent {
+        member: false,
+        balancer: true,
+        ..node_intent(9)
+    });
+    let all: BTreeSet<NodeName> = intent.members().map(|node| node.name.clone()).collect();
+    let mut balancer = fresh_node();
+    balancer.balancer = Observed::Known(BalancerFacts {
+        running: true,
+        members: all.clone(),
+        up: all,
+        current: true,
+    });
+    balancer.marks = Observed::Known(Marks {
+        preflight: crate::intent::Digest("p".into()),
+        install: crate::intent::Digest("i".into()),
+        ..Marks::default()
+    });
+    facts.nodes.insert(name("n9"), balancer);
+    let pool = |facts: &Facts| {
+        round::next(facts, &intent, NOW)
+            .side
+            .into_iter()
+            .find_map(|step| match step {
+                SideStep::ConfigureBalancer { members, .. } => Some(members),
+                _ => None,
+            })
+    };
+    assert_eq!(pool(&facts), None, "as it is");
+    let away = facts.nodes.get_mut(&name("n3")).unwrap();
+    (away.connected, away.endpoint, away.api_ready) = (false, Observed::Unknown, Observed::Unknown);
+    assert_eq!(
+        pool(&facts),
+        None,
+        "its own health check deals with a mere silence"
+    );
+    facts.behind.insert(name("n3"));
+    assert_eq!(pool(&facts), Some([name("n1"), name("n2")].into()));
+    assert!(caught_up(&facts, &intent).is_empty());
+}
+
+#[test]
+fn joins_wait_while_the_endpoint_moves() {
+    let (mut facts, mut intent) = cluster(0);
+    intent.nodes.push(node_intent(9));
+    facts.nodes.insert(name("n9"), prepared_node());
+    let round = round::next(&facts, &intent, NOW);
+    assert_eq!(
+        round.membership,
+        Membership::Wait(vec![WaitingOn::Rotating])
+    );
+    assert!(
+        kinds(&round.side)
+            .iter()
+            .all(|kind| *kind == StepKind::SetNames)
+    );
+    intent.endpoint.rotation = None;
+    assert!(matches!(
+        round::next(&facts, &intent, NOW).membership,
+        Membership::Begin(..)
+    ));
+}
+
+#[test]
+fn renewals_go_one_by_one() {
+    let (mut facts, mut intent) = cluster(0);
+    intent.endpoint.rotation = None;
+    intent.endpoint.renewal = Some(crate::endpoint::Renewal {
+        since_unix: 100,
+        nodes: ["n1", "n2", "n3"].map(name).into(),
+    });
+    let renewing = |facts: &Facts| crate::renewal::next(facts, &intent, NOW);
+    assert!(
+        !renewing(&facts).complete && renewing(&facts).steps.is_empty(),
+        "unknown"
+    );
+    for node in facts.nodes.values_mut() {
+        node.oldest_issue_unix = Observed::Known(Some(99));
+    }
+    assert_eq!(
+        renewing(&facts).steps,
+        vec![SideStep::Renew { node: name("n1") }]
+    );
+    facts.running = vec![running("n1", StepKind::Renew)];
+    assert!(renewing(&facts).steps.is_empty(), "never two at once");
+    facts.running.clear();
+    facts.nodes.get_mut(&name("n1")).unwrap().oldest_issue_unix = Observed::Known(Some(100));
+    assert_eq!(
+        renewing(&facts).steps,
+        vec![SideStep::Renew { node: name("n2") }]
+    );
+    facts.nodes.get_mut(&name("n3")).unwrap().api_ready = Observed::Known(false);
+    assert!(
+        renewing(&facts).steps.is_empty(),
+        "only while the others serve"
+    );
+    for node in facts.nodes.values_mut() {
+        node.oldest_issue_unix = Observed::Known(Some(101));
+    }
+    assert!(renewing(&facts).complete);
+}
