@@ -45,7 +45,9 @@ pub struct Facts {
     pub objects: Observed<ObjectFacts>,
     /// Nodes that were away when the endpoint moved: nobody is led to them until they have caught up. Kept durably.
     pub behind: BTreeSet<NodeName>,
-    /// Nodes from which the rotation's target was proven to lead to this cluster.
+    /// Whether a load balancer of somebody else's is to be proven before the operation ends.
+    pub verify: bool,
+    /// Nodes from which the endpoint, or the rotation's target, was proven to lead to this cluster.
     pub proven: BTreeSet<NodeName>,
     /// Since when nobody has been seen dialing the address that goes; none while somebody does.
     pub quiet_since: Option<Time>,

@@ -18,6 +18,7 @@ pub fn steps(facts: &Facts, intent: &Intent, now: Time) -> Vec<SideStep> {
         .filter_map(|node| node_step(facts, intent, node, gate, founding.as_ref()))
         .collect();
     steps.extend(cluster_steps(facts, intent));
+    steps.extend(verification(facts, intent));
     steps.retain(|step| {
         let (_, subject) = step.nodes();
         !facts.is_running(step.kind(), subject)
@@ -234,6 +235,25 @@ pub fn api_member(facts: &Facts, intent: &Intent) -> Option<NodeName> {
         .members()
         .find(|node| facts.node(&node.name).connected && serves(facts, intent, node) == Some(true))
         .map(|node| node.name.clone())
+}
+
+/// Once all members serve: every one of them calls the others through the foreign load balancer.
+fn verification(facts: &Facts, intent: &Intent) -> Vec<SideStep> {
+    let all_serve = || {
+        intent
+            .members()
+            .all(|node| joined(facts, node) && serves(facts, intent, node) == Some(true))
+    };
+    if !facts.verify || intent.balancing != Balancing::External || !all_serve() {
+        return Vec::new();
+    }
+    intent
+        .members()
+        .filter(|node| !facts.proven.contains(&node.name))
+        .map(|node| SideStep::Probe {
+            node: node.name.clone(),
+        })
+        .collect()
 }
 
 fn cluster_steps(facts: &Facts, intent: &Intent) -> Vec<SideStep> {

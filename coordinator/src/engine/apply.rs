@@ -9,6 +9,8 @@ use quorate_planner::round::{self, Outcome};
 use quorate_proto::v1::{ApplyRequest, ApplyResponse, Problem};
 use std::sync::Arc;
 
+pub const KIND: &str = "apply";
+
 pub async fn apply(
     shared: &Arc<Shared>,
     caller: &str,
@@ -65,10 +67,7 @@ async fn start(
 ) -> Result<ApplyResponse, Problem> {
     // What earlier tries found is looked at anew.
     let findings = Prefix::under(crate::store::Kind::Finding, &[&considered.record.name]);
-    let asked = Asked {
-        caller,
-        kind: "apply",
-    };
+    let asked = Asked { caller, kind: KIND };
     let transaction = Transaction::new().delete_all(findings);
     operation::begin(shared, &asked, considered.record, known, transaction).await
 }

@@ -230,7 +230,10 @@ impl Carrier<'_> {
             } else {
                 &[]
             };
-            artifacts.choose(&wants::packages(spec, node), binaries, kubernetes)
+            // From packages or as bare programs, whichever was added.
+            let mut packages = wants::packages(spec, node);
+            packages.extend(binaries);
+            artifacts.choose(&packages, binaries, kubernetes)
         };
         make(&Ground {
             record: &self.view.record,

@@ -131,11 +131,54 @@ fn cluster_lines(shared: &Shared, record: &ClusterRecord) -> Result<Vec<CheckLin
         };
         lines.push(line(finding("LoadBalancer", severity, problem)));
     }
+    lines.extend(endpoint_lines(shared, record)?.into_iter().map(line));
     for notice in answer.notices {
         let problem = Problem::new("store-notice", notice).at("the coordinator's state");
         lines.push(line(finding("Store", Severity::Warning, Some(problem))));
     }
     Ok(lines)
+}
+
+/// Carriers of another address than the cluster's, and members whose certificates lack a name.
+fn endpoint_lines(shared: &Shared, record: &ClusterRecord) -> Result<Vec<Finding>, Problem> {
+    let shown = super::endpoint::show::show(shared, &record.name)?;
+    let repair = format!("quorate endpoint repair --cluster {}", record.name);
+    let mut findings = Vec::new();
+    for carrier in shown.carriers.iter().filter(|it| it.state == "stray") {
+        let problem = Problem::new(
+            "endpoint-stray",
+            format!("{} holds {:?}", carrier.place, carrier.value),
+        );
+        let at = if carrier.node.is_empty() {
+            record.name.clone()
+        } else {
+            carrier.node.clone()
+        };
+        let problem = problem
+            .at(at)
+            .because("it was changed by hand, or restored from an older copy")
+            .next(repair.clone());
+        findings.push(finding("Endpoint", Severity::Warning, Some(problem)));
+    }
+    for member in shown
+        .members
+        .iter()
+        .filter(|it| it.known && !it.missing.is_empty())
+    {
+        let problem = Problem::new(
+            "endpoint-name-missing",
+            format!(
+                "the certificate that it serves lacks {}",
+                member.missing.join(", ")
+            ),
+        );
+        let problem = problem.at(member.node.clone()).next(repair.clone());
+        findings.push(finding("Endpoint", Severity::Warning, Some(problem)));
+    }
+    if findings.is_empty() {
+        findings.push(finding("Endpoint", Severity::Ok, None));
+    }
+    Ok(findings)
 }
 
 fn finding(name: &str, severity: Severity, problem: Option<Problem>) -> Finding {

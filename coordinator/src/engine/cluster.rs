@@ -1,5 +1,6 @@
 //! The reconcile loop of one cluster: observe, decide, write, send. The only writer of the cluster's slot and orders.
 
+use super::apply;
 use super::carry::Carrier;
 use super::observe::{self, Sources};
 use super::records::*;
@@ -197,6 +198,7 @@ impl ClusterLoop {
             objects_ended_ms: self.objects_ended_ms,
             membership_ended_ms: self.membership_ended_ms,
             proven: &self.proven,
+            verify: operation.as_ref().is_some_and(|it| it.kind == apply::KIND),
             now,
         };
         let facts = observe::facts(&sources, &mut self.tracker);

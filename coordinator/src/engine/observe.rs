@@ -34,6 +34,8 @@ pub struct Sources<'a> {
     pub objects_ended_ms: u64,
     /// Nodes from which the rotation's target was proven, in this run.
     pub proven: &'a BTreeSet<NodeName>,
+    /// Whether the operation under way is to prove a foreign load balancer.
+    pub verify: bool,
     pub now: Time,
 }
 
@@ -73,6 +75,7 @@ pub fn facts(sources: &Sources<'_>, tracker: &mut Tracker) -> Facts {
             .cloned()
             .map(NodeName)
             .collect(),
+        verify: sources.verify,
         proven: sources.proven.clone(),
         quiet_since: tracker.quiet_since(),
         dialers,

@@ -163,6 +163,7 @@ pub fn current_facts(
         membership_ended_ms: 0,
         objects_ended_ms: 0,
         proven: &BTreeSet::new(),
+        verify: false,
         now,
     };
     Ok(observe::facts(&sources, &mut Tracker::default()))

@@ -362,6 +362,7 @@ impl ClusterLoop {
         self.commit(transaction).await?;
         self.tell_end(&operation);
         self.troubles.clear();
+        self.proven.clear();
         Ok(())
     }
 }

@@ -57,16 +57,27 @@ fn one(shared: &Shared, record: &ClusterRecord) -> Result<ClusterStatus, Problem
         certificates: certificates(shared, &agents),
         operation: record.operation.clone().unwrap_or_default(),
         membership: membership_line(&facts, &round.membership),
-        waiting_on: match &round.membership {
-            Membership::Wait(reasons) => reasons.iter().map(ToString::to_string).collect(),
-            Membership::Settled
-            | Membership::Begin(..)
-            | Membership::Continue(_)
-            | Membership::Underway(..)
-            | Membership::Complete(_)
-            | Membership::Abandon(_) => Vec::new(),
-        },
+        waiting_on: waiting_on(&round),
     })
+}
+
+/// Of the membership change, of a rotation, of a renewal.
+fn waiting_on(round: &round::Round) -> Vec<String> {
+    let membership = match &round.membership {
+        Membership::Wait(reasons) => reasons.as_slice(),
+        Membership::Settled
+        | Membership::Begin(..)
+        | Membership::Continue(_)
+        | Membership::Underway(..)
+        | Membership::Complete(_)
+        | Membership::Abandon(_) => &[],
+    };
+    let others = round.endpoint.waits.iter().chain(&round.renewing.waits);
+    membership
+        .iter()
+        .chain(others)
+        .map(ToString::to_string)
+        .collect()
 }
 
 fn membership_line(facts: &Facts, membership: &Membership) -> String {

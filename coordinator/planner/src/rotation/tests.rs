@@ -315,6 +315,29 @@ fn joins_wait_while_the_endpoint_moves() {
 }
 
 #[test]
+fn a_foreign_load_balancer_is_proven_before_the_end() {
+    let (mut facts, mut intent) = (healthy(3), intent(3));
+    intent.balancing = crate::intent::Balancing::External;
+    assert_eq!(
+        round::next(&facts, &intent, NOW).outcome,
+        round::Outcome::Settled
+    );
+    facts.verify = true;
+    let round = round::next(&facts, &intent, NOW);
+    assert_eq!(kinds(&round.side), [StepKind::Probe; 3]);
+    assert_eq!(round.outcome, round::Outcome::Working);
+    facts.proven = ["n1", "n2", "n3"].map(name).into();
+    assert_eq!(
+        round::next(&facts, &intent, NOW).outcome,
+        round::Outcome::Settled
+    );
+    // Not while a member is still on its way: it would be missed behind the load balancer.
+    facts.proven.clear();
+    intent.nodes.push(node_intent(4));
+    assert!(!kinds(&round::next(&facts, &intent, NOW).side).contains(&StepKind::Probe));
+}
+
+#[test]
 fn renewals_go_one_by_one() {
     let (mut facts, mut intent) = cluster(0);
     intent.endpoint.rotation = None;

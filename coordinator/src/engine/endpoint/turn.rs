@@ -108,7 +108,6 @@ impl ClusterLoop {
     ) -> Result<bool, Problem> {
         let mut record = view.record.clone();
         change(&mut record);
-        self.proven.clear();
         self.end_operation_with(view, record, OperationState::Done, None)
             .await?;
         Ok(true)
