@@ -225,11 +225,7 @@ impl Carrier<'_> {
         let artifacts = &self.state.shared.artifacts;
         let choose = |spec: &crate::spec::Spec, node: &crate::spec::SpecNode| {
             let kubernetes = spec.is_kubeadm() && (node.config.member || node.config.worker);
-            let binaries: &[&str] = if kubernetes {
-                &["kubeadm", "kubelet", "kubectl"]
-            } else {
-                &[]
-            };
+            let binaries: &[&str] = if kubernetes { &wants::PROGRAMS } else { &[] };
             // From packages or as bare programs, whichever was added.
             let mut packages = wants::packages(spec, node);
             packages.extend(binaries);

@@ -208,14 +208,26 @@ impl Ground<'_> {
         Action::Preflight(Preflight {
             digest: digest.to_owned(),
             reach: reach(spec, node),
-            wanted_packages: wants::packages(spec, node)
-                .into_iter()
-                .map(str::to_owned)
-                .collect(),
+            wanted_packages: self.packages(node),
             coordinator_unix_ms: self.now_ms as i64,
             first_member: founder.as_deref() == Some(&node.config.name),
             artifacts: (self.artifacts)(spec, node),
         })
+    }
+
+    /// Kubernetes' own too, where they come as packages and not as bare programs.
+    fn packages(&self, node: &SpecNode) -> Vec<String> {
+        let spec = &self.record.spec;
+        let mut packages = wants::packages(spec, node);
+        let packaged = |name: &str| {
+            let artifacts = (self.artifacts)(spec, node);
+            artifacts.iter().any(|artifact| artifact.package == name)
+        };
+        let kubernetes = spec.is_kubeadm() && (node.config.member || node.config.worker);
+        if kubernetes && (spec.apt.is_some() || packaged(wants::PROGRAMS[0])) {
+            packages.extend(wants::PROGRAMS);
+        }
+        packages.into_iter().map(str::to_owned).collect()
     }
 
     fn install(&self, node: &SpecNode, digest: &str) -> Action {
@@ -223,10 +235,7 @@ impl Ground<'_> {
         let container = node.config.member || node.config.worker;
         Action::Install(Install {
             digest: digest.to_owned(),
-            packages: wants::packages(spec, node)
-                .into_iter()
-                .map(str::to_owned)
-                .collect(),
+            packages: self.packages(node),
             artifacts: (self.artifacts)(spec, node),
             apt: spec.apt.clone(),
             hold: spec.hold,

@@ -90,6 +90,9 @@ pub fn configure_digest(spec: &Spec, node: &SpecNode) -> Option<Digest> {
     (kubernetes && any).then(|| digest(&(&config.labels, &config.taints, &config.zone)))
 }
 
+/// Kubernetes' programs, as packages or by themselves.
+pub const PROGRAMS: [&str; 3] = ["kubeadm", "kubelet", "kubectl"];
+
 /// Debian packages that a node's roles need. kubeadm, kubelet and kubectl come as binaries or packages: see `lower`.
 pub fn packages(spec: &Spec, node: &SpecNode) -> Vec<&'static str> {
     let mut packages = Vec::new();
