@@ -105,6 +105,8 @@ pub struct ObjectFacts {
     pub proxy: String,
     /// The address that each node's kube-proxy was started for.
     pub proxies: BTreeMap<NodeName, String>,
+    /// Nodes whose kubelets ask for serving certificates and were not looked at lately.
+    pub serving_requests: BTreeSet<NodeName>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]

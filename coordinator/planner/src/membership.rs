@@ -61,7 +61,8 @@ pub fn is_membership(kind: StepKind) -> bool {
         | StepKind::SetObjects
         | StepKind::SetCarriers
         | StepKind::RestartProxies
-        | StepKind::Renew => false,
+        | StepKind::Renew
+        | StepKind::ApproveServing => false,
     }
 }
 

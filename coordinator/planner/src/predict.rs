@@ -10,7 +10,7 @@ use crate::round::{self, Outcome};
 use crate::safety::STABLE_FOR_MS;
 use crate::step::{Membership, MembershipStep, SideStep};
 use crate::time::Time;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stage {
@@ -220,7 +220,8 @@ fn apply_side(facts: &mut Facts, intent: &Intent, step: &SideStep) {
         | SideStep::SetObjects { .. }
         | SideStep::SetCarriers { .. }
         | SideStep::RestartProxies { .. }
-        | SideStep::Renew { .. } => apply_endpoint(facts, intent, step),
+        | SideStep::Renew { .. }
+        | SideStep::ApproveServing { .. } => apply_endpoint(facts, intent, step),
         SideStep::Reset { node } => {
             facts.dirty.remove(node);
             edit(facts, node, |_, marks| {
@@ -258,6 +259,7 @@ fn apply_endpoint(facts: &mut Facts, intent: &Intent, step: &SideStep) {
                 info_signed: true,
                 proxy: wanted,
                 proxies,
+                serving_requests: BTreeSet::default(),
             });
         }
         SideStep::SetCarriers { node } => edit_endpoint(facts, node, |known| {
@@ -279,6 +281,11 @@ fn apply_endpoint(facts: &mut Facts, intent: &Intent, step: &SideStep) {
                 .entry(node.clone())
                 .or_default()
                 .oldest_issue_unix = Observed::Known(since);
+        }
+        SideStep::ApproveServing { .. } => {
+            if let Observed::Known(objects) = &mut facts.objects {
+                objects.serving_requests.clear();
+            }
         }
         SideStep::Preflight { .. }
         | SideStep::Install { .. }

@@ -200,6 +200,7 @@ fn phase_of(kind: StepKind) -> Phase {
         | StepKind::JoinWorker => Phase::Join,
         StepKind::Finish
         | StepKind::ConfigureNode
+        | StepKind::ApproveServing
         | StepKind::ApplyManifests
         | StepKind::ConfigureBalancer => Phase::Finish,
         StepKind::SetNames
@@ -235,6 +236,7 @@ pub fn describe(kind: StepKind) -> &'static str {
         StepKind::SetCarriers => "writing the endpoint into its kubeconfigs",
         StepKind::RestartProxies => "restarting kube-proxy with the endpoint",
         StepKind::Renew => "renewing its certificates",
+        StepKind::ApproveServing => "approving kubelets' serving certificates",
         StepKind::RemoveMember => "removing the dead learner from etcd",
     }
 }

@@ -93,7 +93,8 @@ fn goes_on_while_rotating(step: &SideStep) -> bool {
         | SideStep::SetObjects { .. }
         | SideStep::SetCarriers { .. }
         | SideStep::RestartProxies { .. }
-        | SideStep::Renew { .. } => true,
+        | SideStep::Renew { .. }
+        | SideStep::ApproveServing { .. } => true,
         SideStep::Preflight { .. }
         | SideStep::Install { .. }
         | SideStep::CreateAuthority { .. }

@@ -264,6 +264,13 @@ fn cluster_steps(facts: &Facts, intent: &Intent) -> Vec<SideStep> {
     let Some(via) = api_member(facts, intent) else {
         return steps;
     };
+    let asked = facts
+        .objects
+        .known()
+        .is_some_and(|it| !it.serving_requests.is_empty());
+    if asked {
+        steps.push(SideStep::ApproveServing { via: via.clone() });
+    }
     if let Some(wanted) = &intent.manifests
         && !marked(facts, |marks| &marks.manifests == wanted)
     {

@@ -29,6 +29,7 @@ pub enum StepKind {
     SetCarriers,
     RestartProxies,
     Renew,
+    ApproveServing,
 }
 
 impl StepKind {
@@ -56,7 +57,8 @@ impl StepKind {
             | StepKind::RemoveMember
             | StepKind::Probe
             | StepKind::SetObjects
-            | StepKind::RestartProxies => false,
+            | StepKind::RestartProxies
+            | StepKind::ApproveServing => false,
         }
     }
 
@@ -82,7 +84,8 @@ impl StepKind {
             | StepKind::RemoveMember
             | StepKind::Probe
             | StepKind::SetObjects
-            | StepKind::RestartProxies => false,
+            | StepKind::RestartProxies
+            | StepKind::ApproveServing => false,
         }
     }
 }
@@ -152,6 +155,10 @@ pub enum SideStep {
     Renew {
         node: NodeName,
     },
+    /// Approves kubelets' requests for serving certificates where they match their nodes.
+    ApproveServing {
+        via: NodeName,
+    },
 }
 
 impl SideStep {
@@ -174,6 +181,7 @@ impl SideStep {
             SideStep::SetCarriers { .. } => StepKind::SetCarriers,
             SideStep::RestartProxies { .. } => StepKind::RestartProxies,
             SideStep::Renew { .. } => StepKind::Renew,
+            SideStep::ApproveServing { .. } => StepKind::ApproveServing,
         }
     }
 
@@ -197,7 +205,8 @@ impl SideStep {
             }
             SideStep::ApplyManifests { via }
             | SideStep::SetObjects { via }
-            | SideStep::RestartProxies { via, .. } => (via, via),
+            | SideStep::RestartProxies { via, .. }
+            | SideStep::ApproveServing { via } => (via, via),
         }
     }
 }

@@ -148,7 +148,8 @@ impl Carrier<'_> {
             | SideStep::SetObjects { .. }
             | SideStep::SetCarriers { .. }
             | SideStep::RestartProxies { .. }
-            | SideStep::Renew { .. } => self.plain(step, Transaction::new()).await,
+            | SideStep::Renew { .. }
+            | SideStep::ApproveServing { .. } => self.plain(step, Transaction::new()).await,
         }
     }
 

@@ -50,6 +50,8 @@ pub struct ClusterLoop {
     pub(super) membership_ended_ms: u64,
     /// When the cluster's objects were last written by an order of ours.
     pub(super) objects_ended_ms: u64,
+    /// When requests for serving certificates were last looked at.
+    pub(super) approved_ms: u64,
     /// From which nodes the rotation's target was proven to lead here. In memory: after a restart it is proven again.
     pub(super) proven: BTreeSet<NodeName>,
 }
@@ -73,6 +75,7 @@ pub fn start(shared: &Arc<Shared>, cluster: &str) {
         ended: BTreeMap::new(),
         membership_ended_ms: 0,
         objects_ended_ms: 0,
+        approved_ms: 0,
         proven: BTreeSet::new(),
     };
     shared.spawn(state.run(events));
@@ -196,6 +199,7 @@ impl ClusterLoop {
             },
             ended: &self.ended,
             objects_ended_ms: self.objects_ended_ms,
+            approved_ms: self.approved_ms,
             membership_ended_ms: self.membership_ended_ms,
             proven: &self.proven,
             verify: operation.as_ref().is_some_and(|it| it.kind == apply::KIND),
@@ -281,7 +285,9 @@ fn allowed_membership(view: &View, membership: &Membership) -> bool {
 /// Load balancers follow their members, and abandoned nodes are cleaned, at any time.
 fn allowed_at_rest(step: &SideStep) -> bool {
     match step {
-        SideStep::ConfigureBalancer { .. } | SideStep::Reset { .. } => true,
+        SideStep::ConfigureBalancer { .. }
+        | SideStep::Reset { .. }
+        | SideStep::ApproveServing { .. } => true,
         SideStep::Preflight { .. }
         | SideStep::Install { .. }
         | SideStep::CreateAuthority { .. }

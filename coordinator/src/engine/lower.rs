@@ -54,6 +54,7 @@ pub fn timeout_seconds(kind: StepKind) -> u32 {
         StepKind::SetCarriers => 120,
         StepKind::RestartProxies => 180,
         StepKind::Renew => 300,
+        StepKind::ApproveServing => 30,
     }
 }
 
@@ -152,6 +153,9 @@ impl Ground<'_> {
             SideStep::RestartProxies { nodes, .. } => Action::RestartKubeProxy(RestartKubeProxy {
                 endpoint: spec.cluster.endpoint.clone(),
                 nodes: nodes.iter().map(name).collect(),
+            }),
+            SideStep::ApproveServing { .. } => Action::ApproveServing(ApproveServing {
+                nodes: spec.nodes.iter().map(|node| node.config.clone()).collect(),
             }),
             SideStep::Renew { .. } => Action::RenewCertificates(RenewCertificates {
                 not_before_unix: intent.endpoint.renewal.as_ref()?.since_unix,

@@ -32,6 +32,8 @@ pub struct Sources<'a> {
     pub membership_ended_ms: u64,
     /// Likewise for the cluster's own objects.
     pub objects_ended_ms: u64,
+    /// When requests for serving certificates were last looked at: what was left then stays for a person.
+    pub approved_ms: u64,
     /// Nodes from which the rotation's target was proven, in this run.
     pub proven: &'a BTreeSet<NodeName>,
     /// Whether the operation under way is to prove a foreign load balancer.

@@ -162,6 +162,7 @@ pub fn current_facts(
         ended: &BTreeMap::new(),
         membership_ended_ms: 0,
         objects_ended_ms: 0,
+        approved_ms: 0,
         proven: &BTreeSet::new(),
         verify: false,
         now,
@@ -372,7 +373,8 @@ fn wire_side(step: &SideStep, record: &ClusterRecord) -> PlanStep {
         | SideStep::Probe { .. }
         | SideStep::SetObjects { .. }
         | SideStep::SetCarriers { .. }
-        | SideStep::Renew { .. } => describe(step.kind()).to_owned(),
+        | SideStep::Renew { .. }
+        | SideStep::ApproveServing { .. } => describe(step.kind()).to_owned(),
         SideStep::RestartProxies { nodes, .. } => {
             let nodes: Vec<&str> = nodes.iter().map(|node| node.0.as_str()).collect();
             format!("{}: {}", describe(step.kind()), nodes.join(", "))
@@ -410,5 +412,6 @@ fn action_word(kind: StepKind) -> &'static str {
         StepKind::SetCarriers => "kubeconfigs",
         StepKind::RestartProxies => "kube-proxy",
         StepKind::Renew => "renew",
+        StepKind::ApproveServing => "approve",
     }
 }

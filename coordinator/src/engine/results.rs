@@ -60,6 +60,9 @@ impl ClusterLoop {
         if is_membership(step) {
             self.membership_ended_ms = now;
         }
+        if step == StepKind::ApproveServing {
+            self.approved_ms = now;
+        }
         if matches!(step, StepKind::SetObjects | StepKind::RestartProxies) {
             self.objects_ended_ms = now;
         }
@@ -150,7 +153,8 @@ impl ClusterLoop {
             | StepKind::SetObjects
             | StepKind::SetCarriers
             | StepKind::RestartProxies
-            | StepKind::Renew => {}
+            | StepKind::Renew
+            | StepKind::ApproveServing => {}
         }
         let seconds = result.duration_ms as f64 / 1000.0;
         self.say(
@@ -381,7 +385,8 @@ fn is_lost(view: &View, pending: &OrderRecord) -> bool {
         | StepKind::RemoveMember
         | StepKind::Probe
         | StepKind::SetObjects
-        | StepKind::RestartProxies => {
+        | StepKind::RestartProxies
+        | StepKind::ApproveServing => {
             (silent && age > u64::from(pending.order.timeout_seconds) * 1_000) || age > overdue
         }
         StepKind::Preflight

@@ -87,6 +87,7 @@ fn cluster(workers: usize) -> (Facts, Intent) {
             .keys()
             .map(|node| (node.clone(), String::new()))
             .collect(),
+        serving_requests: BTreeSet::new(),
     });
     (facts, intent)
 }

@@ -9,6 +9,9 @@ use quorate_planner::intent::NodeName;
 use quorate_proto::v1::{CarrierKind, ClusterObjects, Endpoint, NodeReport, ServingMember};
 use std::collections::BTreeSet;
 
+/// Requests that were not approved do not match their nodes; a kubelet makes a new one after about this long.
+const LOOK_AGAIN_MS: u64 = 60_000;
+
 pub fn endpoint(report: &NodeReport) -> Observed<EndpointFacts> {
     let Some(view) = &report.endpoint else {
         return Observed::Unknown;
@@ -54,6 +57,11 @@ pub fn objects(sources: &Sources<'_>) -> Observed<ObjectFacts> {
                 .into_iter()
                 .map(|(node, address)| (NodeName(node), address))
                 .collect(),
+            serving_requests: if sources.now.0.saturating_sub(sources.approved_ms) < LOOK_AGAIN_MS {
+                BTreeSet::new()
+            } else {
+                objects.serving_requests.into_iter().map(NodeName).collect()
+            },
         }),
     }
 }
