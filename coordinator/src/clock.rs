@@ -24,3 +24,11 @@ pub fn to_unix(time: SystemTime) -> i64 {
 pub fn from_unix(seconds: i64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
 }
+
+/// `2026-11-21T01:43:00Z`; `-` for 0, which stands for unset, and for what no calendar has.
+pub fn rfc3339(unix_ms: i64) -> String {
+    match jiff::Timestamp::from_second(unix_ms.div_euclid(1000)) {
+        Ok(time) if unix_ms != 0 => time.to_string(),
+        Ok(_) | Err(_) => "-".to_owned(),
+    }
+}

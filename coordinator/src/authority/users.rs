@@ -26,12 +26,13 @@ impl Authority {
         let present = self.store.entry::<UserRecord>(&key)?;
         let (issued, certificate) =
             self.sign(&request.csr_pem, &identity, &request.name, validity)?;
+        let expires_ms = certificate.expires_unix.saturating_mul(1000);
         let mut transaction = Transaction::new()
             .put(Key::certificate(&certificate.serial), &certificate)
             .audit(
                 who,
                 "create-user",
-                format!("{identity} until {}", certificate.expires_unix),
+                format!("{identity} until {}", clock::rfc3339(expires_ms)),
             );
         let mut role_changed = false;
         match present {

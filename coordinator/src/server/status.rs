@@ -201,6 +201,11 @@ mod tests {
         let away = problem(&Status::unavailable("connection refused"));
         assert_eq!(away.code, "unavailable-coordinator");
         assert_eq!(away.cause, "connection refused");
+        assert!(
+            away.next
+                .starts_with("systemctl status quorate-coordinator "),
+            "the unit's own name: {away}"
+        );
         assert_eq!(problem(&Status::unimplemented("")).code, "version-mismatch");
     }
 }

@@ -48,3 +48,19 @@ async fn users_hold_one_role() {
     assert_eq!(own.code, "refused-own-user");
     assert!(authority.revoke_user("admin/root", "root").await.is_err());
 }
+
+/// People read the trail.
+#[tokio::test]
+async fn the_audit_trail_has_a_readable_end() {
+    let bench = bench();
+    let made = bench
+        .authority
+        .create_user("admin/root", &user("eve", "viewer"))
+        .await
+        .unwrap();
+    let ends = inspect_pem(&made.certificate_pem).unwrap()[0].not_after;
+    let ends = crate::clock::rfc3339(crate::clock::to_unix(ends) * 1000);
+    let line = &bench.authority.store.audit(1).unwrap()[0].1;
+    assert_eq!(line.detail, format!("viewer/eve until {ends}"));
+    assert!(ends.starts_with("20") && ends.ends_with('Z'), "{ends}");
+}

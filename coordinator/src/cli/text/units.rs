@@ -1,5 +1,6 @@
 //! Sizes, durations and points in time for people.
 
+pub use crate::clock::rfc3339;
 use std::time::Duration;
 
 const MINUTE: u64 = 60;
@@ -53,14 +54,6 @@ pub fn relative(now_ms: i64, then_ms: i64) -> String {
         format!("{} ago", duration(seconds))
     } else {
         format!("in {}", duration(seconds))
-    }
-}
-
-/// `2026-11-21T01:43:00Z`; `-` for 0 and for what no calendar has.
-pub fn rfc3339(unix_ms: i64) -> String {
-    match jiff::Timestamp::from_second(unix_ms.div_euclid(1000)) {
-        Ok(time) if unix_ms != 0 => time.to_string(),
-        Ok(_) | Err(_) => "-".to_owned(),
     }
 }
 
