@@ -1,4 +1,5 @@
-//! Tables: columns two blanks apart, no lines, the last columns wrap at the terminal's edge.
+//! Tables: columns two blanks apart, no lines. Where the terminal is narrow free text wraps, paths lose their
+//! beginning, and columns that can be spared go.
 
 use super::{Look, Tone, clean};
 use comfy_table::{
@@ -7,39 +8,55 @@ use comfy_table::{
 
 /// Below this a wrapped column reads as a column of letters; the line is left to the terminal then.
 const NARROWEST: u16 = 16;
+/// Blanks between columns.
+const GAP: usize = 2;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Column {
     title: &'static str,
-    wide_only: bool,
-    wraps: bool,
+    manner: Manner,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    Always,
+    WideOnly,
+    Spare,
+    Text,
+    Path,
 }
 
 impl Column {
     pub const fn new(title: &'static str) -> Self {
-        Column {
-            title,
-            wide_only: false,
-            wraps: false,
-        }
+        Column::of(title, Manner::Always)
     }
 
     /// Shown with `-o wide` only.
     pub const fn wide(title: &'static str) -> Self {
-        Column {
-            title,
-            wide_only: true,
-            wraps: false,
-        }
+        Column::of(title, Manner::WideOnly)
+    }
+
+    /// Shown with `-o wide`, and elsewhere if the terminal has room for it.
+    pub const fn spare(title: &'static str) -> Self {
+        Column::of(title, Manner::Spare)
     }
 
     /// Free text, which gives way when the terminal is narrow.
     pub const fn text(title: &'static str) -> Self {
-        Column {
-            title,
-            wide_only: false,
-            wraps: true,
-        }
+        Column::of(title, Manner::Text)
+    }
+
+    /// A path, of which the end matters most. One a table at most.
+    pub const fn path(title: &'static str) -> Self {
+        Column::of(title, Manner::Path)
+    }
+
+    const fn of(title: &'static str, manner: Manner) -> Self {
+        Column { title, manner }
+    }
+
+    fn wraps(&self) -> bool {
+        self.manner == Manner::Text
     }
 }
 
@@ -57,6 +74,19 @@ impl Item {
         Item {
             text: text.into_owned(),
             tone,
+        }
+    }
+
+    /// The last characters that fit.
+    fn tail(&self, room: usize) -> Item {
+        let length = self.text.chars().count();
+        if length <= room {
+            return self.clone();
+        }
+        let kept = self.text.chars().skip(length + 1 - room);
+        Item {
+            text: std::iter::once('…').chain(kept).collect(),
+            tone: self.tone,
         }
     }
 
@@ -100,8 +130,7 @@ impl Grid {
         if self.rows.is_empty() {
             return String::new();
         }
-        let shown = |index: &usize| look.wide || !self.columns[*index].wide_only;
-        let visible: Vec<usize> = (0..self.columns.len()).filter(shown).collect();
+        let visible = self.visible(look);
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
         table.force_no_tty();
@@ -117,9 +146,17 @@ impl Grid {
             }
         };
         table.set_header(Row::from(visible.iter().map(title).collect::<Vec<_>>()));
+        let room = self.room_for_path(&visible, look);
         for row in &self.rows {
-            let cells = visible.iter().filter_map(|&index| row.get(index));
-            table.add_row(Row::from(cells.map(cell).collect::<Vec<_>>()));
+            let cells = visible.iter().filter_map(|&index| {
+                let item = row.get(index)?;
+                let room = room.filter(|_| self.columns[index].manner == Manner::Path);
+                Some(match room {
+                    Some(room) => cell(&item.tail(room)),
+                    None => cell(item),
+                })
+            });
+            table.add_row(Row::from(cells.collect::<Vec<_>>()));
         }
         self.arrange(&mut table, &visible, look);
         let mut out = String::new();
@@ -130,12 +167,59 @@ impl Grid {
         out
     }
 
+    fn visible(&self, look: &Look) -> Vec<usize> {
+        let of = |spare: bool| {
+            let shown = |index: &usize| match self.columns[*index].manner {
+                Manner::Always | Manner::Text | Manner::Path => true,
+                Manner::WideOnly => look.wide,
+                Manner::Spare => spare,
+            };
+            (0..self.columns.len()).filter(shown).collect::<Vec<_>>()
+        };
+        let all = of(true);
+        let fits = look
+            .width
+            .is_none_or(|width| self.least(&all) <= usize::from(width));
+        if look.wide || fits { all } else { of(false) }
+    }
+
+    /// Columns of the terminal that these need when what can give way does.
+    fn least(&self, visible: &[usize]) -> usize {
+        let least = |&index: &usize| match self.columns[index].manner {
+            Manner::Always | Manner::WideOnly | Manner::Spare => self.content(index),
+            Manner::Text | Manner::Path => self.content(index).min(NARROWEST.into()),
+        };
+        let widths: usize = visible.iter().map(|index| least(index) + GAP).sum();
+        widths.saturating_sub(GAP)
+    }
+
+    /// Of the widest cell, the title included.
+    fn content(&self, index: usize) -> usize {
+        let cells = self.rows.iter().filter_map(|row| row.get(index));
+        let widest = cells.map(|item| item.text.chars().count()).max();
+        widest
+            .unwrap_or_default()
+            .max(self.columns[index].title.len())
+    }
+
+    /// None: as long as it is.
+    fn room_for_path(&self, visible: &[usize], look: &Look) -> Option<usize> {
+        let width = look.width.filter(|_| !look.wide)?;
+        let path = |index: &&usize| self.columns[**index].manner == Manner::Path;
+        let own = self.content(*visible.iter().find(path)?);
+        let others = self
+            .least(visible)
+            .saturating_sub(own.min(NARROWEST.into()));
+        let room = usize::from(width).saturating_sub(others);
+        (room >= NARROWEST.into()).then_some(room)
+    }
+
     fn arrange(&self, table: &mut Table, visible: &[usize], look: &Look) {
         let widths = table.column_max_content_widths();
         let fixed: u16 = visible
             .iter()
             .zip(&widths)
-            .filter(|(index, _)| !self.columns[**index].wraps)
+            .filter(|(index, _)| !self.columns[**index].wraps())
             .map(|(_, width)| width.saturating_add(2))
             .fold(0, u16::saturating_add);
         for (at, &index) in visible.iter().enumerate() {
@@ -143,12 +227,12 @@ impl Grid {
                 continue;
             };
             column.set_padding((0, 2));
-            if !self.columns[index].wraps {
+            if !self.columns[index].wraps() {
                 column.set_constraint(ColumnConstraint::ContentWidth);
             }
         }
         let room = look.width.map(|width| width.saturating_sub(fixed));
-        let wraps = visible.iter().any(|&index| self.columns[index].wraps);
+        let wraps = visible.iter().any(|&index| self.columns[index].wraps());
         match (look.width, room) {
             (Some(width), Some(room)) if wraps && room >= NARROWEST => {
                 // The last column's padding may stick out; it is trimmed.
@@ -233,6 +317,36 @@ mod tests {
             grid().render(&look(Some(20), false)),
             grid().render(&look(None, false))
         );
+    }
+
+    #[test]
+    fn paths_keep_their_end_and_spare_columns_go() {
+        const COLUMNS: &[Column] = &[
+            Column::new("NODE"),
+            Column::path("PLACE"),
+            Column::spare("ISSUER"),
+        ];
+        let mut grid = Grid::new(COLUMNS);
+        grid.row([
+            "cp1".into(),
+            "/etc/kubernetes/pki/ca.crt".into(),
+            "us".into(),
+        ]);
+        let whole = "NODE  PLACE                       ISSUER\n\
+                     cp1   /etc/kubernetes/pki/ca.crt  us\n";
+        assert_eq!(grid.render(&look(None, false)), whole);
+        assert_eq!(grid.render(&look(Some(40), false)), whole);
+        assert_eq!(
+            grid.render(&look(Some(35), false)),
+            "NODE  PLACE                  ISSUER\n\
+             cp1   …ubernetes/pki/ca.crt  us\n"
+        );
+        assert_eq!(
+            grid.render(&look(Some(28), false)),
+            "NODE  PLACE\n\
+             cp1   …kubernetes/pki/ca.crt\n"
+        );
+        assert_eq!(grid.render(&look(Some(10), true)), whole, "asked for all");
     }
 
     #[test]
