@@ -91,7 +91,7 @@ impl Authority {
         let Some(entry) = self.store.entry::<UserRecord>(&key)? else {
             return Err(Problem::new("missing-user", "there is no such user")
                 .at(name.chars().take(80).collect::<String>())
-                .next("quorate certificates"));
+                .next("quorate certificates issued"));
         };
         if who == format!("{}/{name}", entry.value.role) {
             return Err(

@@ -34,7 +34,9 @@ use failure::{Failure, Outcome};
 use quorate_proto::v1::Problem;
 use std::process::ExitCode;
 use tokio::runtime::{Builder, Runtime};
-use verbs::{Session, access, apply, artifacts, health, local, nodes, tokens, user};
+use verbs::{
+    Session, access, apply, artifacts, certificates, endpoint, health, local, nodes, tokens, user,
+};
 
 pub use context::{Context, SYSTEM_CONTEXT};
 
@@ -69,6 +71,7 @@ fn runtime(command: &Command) -> Outcome<Runtime> {
         | Command::Kubeconfig(_)
         | Command::Artifacts(_)
         | Command::User(_)
+        | Command::Endpoint(_)
         | Command::Certificates(_)
         | Command::Audit(_)
         | Command::Version
@@ -105,7 +108,8 @@ async fn run(command: Command, console: &Console, places: &Places) -> Result<Exi
         Command::Kubeconfig(args) => access::run(session, args).await,
         Command::Artifacts(command) => artifacts::run(session, command).await,
         Command::User(command) => user::run(session, command).await,
-        Command::Certificates(output) => nodes::certificates(session, output).await,
+        Command::Endpoint(command) => endpoint::run(session, command).await,
+        Command::Certificates(args) => certificates::run(session, args).await,
         Command::Audit(args) => nodes::audit(session, args).await,
         Command::Version => local::version(console),
         Command::Completions { shell } => local::completions(console, shell),

@@ -1,5 +1,9 @@
 //! Answers as a coordinator gives them, for tests of renderings and of whole commands.
 
+mod rotation;
+
+pub use rotation::*;
+
 use quorate_proto::v1::*;
 
 pub const NOW_MS: i64 = 1_795_225_380_000;

@@ -1,11 +1,15 @@
 //! The command line as clap sees it: the commands here, what they take in [`options`].
 
+mod certificates;
+mod endpoint;
 mod options;
 
 use super::exit;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
+pub use certificates::*;
+pub use endpoint::*;
 pub use options::*;
 
 #[derive(Debug, Parser)]
@@ -80,8 +84,12 @@ pub enum Command {
     /// People who may call the coordinator
     #[command(subcommand)]
     User(UserCommand),
-    /// List the certificates that were issued
-    Certificates(OutputArgs),
+    /// A cluster's endpoint: show it, move it to another address
+    #[command(subcommand)]
+    Endpoint(EndpointCommand),
+    /// Certificates of the clusters: list them, renew them, change their names
+    #[command(alias = "certificate")]
+    Certificates(CertificatesArgs),
     /// Who did what
     Audit(AuditArgs),
     /// Show the version
@@ -119,6 +127,34 @@ mod tests {
             ("operation watch 01J --progress plain", true),
             ("status prod -w", true),
             ("artifacts add", false),
+            ("endpoint show", true),
+            ("endpoint show prod -o wide", true),
+            ("endpoint show prod --cluster prod", false),
+            ("endpoint rotate", false),
+            (
+                "endpoint rotate --cluster prod 10.0.0.20 --external --yes",
+                true,
+            ),
+            ("endpoint rotate [fd00::2]:6443 --soak 0 --no-wait", true),
+            ("endpoint rotate api.example --soak 5m --timeout 1h", true),
+            ("endpoint rotate api.example --soak soon", false),
+            ("endpoint rotate https://api.example", false),
+            ("endpoint rotate api.example -o json", false),
+            ("endpoint rotate api.example --dry-run -o json", true),
+            ("endpoint drop --cluster prod --without-absent", true),
+            ("endpoint rollback prod", false),
+            ("certificates", true),
+            ("certificates prod -o wide", true),
+            ("certificates list --cluster prod", true),
+            ("certificates issued -o name", true),
+            ("certificates renew --node cp1 --node cp2 --yes", true),
+            ("certificates prod renew", false),
+            ("certificates set-names --cluster prod", false),
+            (
+                "certificates set-names --add api.example --drop 10.0.0.9",
+                true,
+            ),
+            ("certificates set-names --add *.example", false),
         ] {
             let words = std::iter::once("quorate").chain(line.split_whitespace());
             assert_eq!(Cli::try_parse_from(words).is_ok(), ok, "{line}");

@@ -104,6 +104,13 @@ pub struct PlanArgs {
 pub struct ApplyArgs {
     #[command(flatten)]
     pub file: FileArgs,
+    #[command(flatten)]
+    pub change: ChangeArgs,
+}
+
+/// Of every command that starts an operation.
+#[derive(Clone, Debug, Args)]
+pub struct ChangeArgs {
     /// Do not ask
     #[arg(long)]
     pub yes: bool,

@@ -1,10 +1,13 @@
 //! Answers of the coordinator as text. Pure: the same answer and look give the same text.
 
+pub mod certificates;
 pub mod check;
+pub mod endpoint;
 pub mod lists;
 pub mod nodes;
 pub mod operations;
 pub mod plan;
+pub mod rotation;
 pub mod status;
 #[cfg(test)]
 mod tests;

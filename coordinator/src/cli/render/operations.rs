@@ -79,6 +79,10 @@ pub fn ending(operation: &OperationInfo, look: &Look) -> String {
     let took = took(operation, look.now_ms);
     if succeeded(operation) {
         let mark = look.paint(Tone::Good, "✓");
+        if operation.kind != "apply" {
+            let kind = clean(&operation.kind);
+            return format!("{mark} {cluster}: {kind} is done, after {took}\n");
+        }
         let held = duration(Duration::from_millis(operation.membership_held_ms));
         return format!(
             "{mark} {cluster} is as its file says, after {took} (membership changes: {held})\n"

@@ -3,10 +3,10 @@
 use super::{Show, count};
 use crate::cli::failure::problem_lines;
 use crate::cli::text::{Column, Grid, Item, Look, Tone, clean};
-use quorate_proto::v1::{PlanResponse, PlanStage, PlanStep, QuorumEffect, ZoneEffect};
+use quorate_proto::v1::{PlanResponse, PlanStage, PlanStep, Problem, QuorumEffect, ZoneEffect};
 
 /// More nodes than this with one and the same step share a line, unless `-o wide`.
-const NODES_A_LINE: usize = 5;
+pub(super) const NODES_A_LINE: usize = 5;
 
 impl Show for PlanResponse {
     fn table(&self, look: &Look) -> String {
@@ -20,20 +20,25 @@ impl Show for PlanResponse {
             &zones(&self.zones, look),
             look,
         );
-        out.push_str(&remarks(self, look));
+        out.push_str(&remarks(&self.warnings, &self.refusals, look));
         out.push_str(&summary(self, look));
         out
     }
 
     fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> = Vec::new();
-        for step in self.stages.iter().flat_map(|stage| &stage.steps) {
-            if !names.contains(&step.node) {
-                names.push(step.node.clone());
-            }
-        }
-        names
+        nodes(&self.stages)
     }
+}
+
+/// Those with something to do, in the order of their first step.
+pub(super) fn nodes(stages: &[PlanStage]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for step in stages.iter().flat_map(|stage| &stage.steps) {
+        if !names.contains(&step.node) {
+            names.push(step.node.clone());
+        }
+    }
+    names
 }
 
 fn heading(plan: &PlanResponse, look: &Look) -> String {
@@ -47,7 +52,7 @@ fn heading(plan: &PlanResponse, look: &Look) -> String {
     }
 }
 
-fn stages(stages: &[PlanStage], look: &Look) -> String {
+pub(super) fn stages(stages: &[PlanStage], look: &Look) -> String {
     if stages.is_empty() {
         return String::new();
     }
@@ -146,12 +151,17 @@ fn groups(steps: &[PlanStep], wide: bool) -> Vec<Vec<&PlanStep>> {
 }
 
 fn node_names(group: &[&PlanStep]) -> String {
-    let names: Vec<_> = group.iter().map(|step| clean(&step.node)).collect();
-    match names.as_slice() {
+    let names: Vec<_> = group.iter().map(|step| step.node.as_str()).collect();
+    short_list(&names)
+}
+
+/// Many names by the first, the last and their number.
+pub(super) fn short_list(names: &[&str]) -> String {
+    match names {
         [first, _, .., last] if names.len() > NODES_A_LINE => {
-            format!("{first} … {last} ({})", names.len())
+            format!("{} … {} ({})", clean(first), clean(last), names.len())
         }
-        _ => names.join(", "),
+        _ => clean(&names.join(", ")).into_owned(),
     }
 }
 
@@ -211,26 +221,28 @@ fn section(out: &mut String, title: &str, body: &str, look: &Look) {
     }
 }
 
-fn remarks(plan: &PlanResponse, look: &Look) -> String {
+/// What is doubtful about a plan, and what forbids it.
+pub(super) fn remarks(warnings: &[String], refusals: &[Problem], look: &Look) -> String {
     let mut out = String::new();
-    if !plan.warnings.is_empty() {
+    if !warnings.is_empty() {
         out.push('\n');
     }
-    for warning in &plan.warnings {
-        out.push_str(&format!(
-            "{} {}\n",
-            look.paint(Tone::Warn, "‼"),
-            clean(warning)
-        ));
+    for warning in warnings {
+        let mark = look.paint(Tone::Warn, "‼");
+        out.push_str(&format!("{mark} {}\n", clean(warning)));
     }
-    if !plan.refusals.is_empty() {
+    if !refusals.is_empty() {
         out.push('\n');
     }
-    for refusal in &plan.refusals {
+    for refusal in refusals {
         let mark = look.paint(Tone::Bad, "×");
         out.push_str(&format!("{mark} {}", problem_lines(refusal, "    ", look)));
     }
     out
+}
+
+pub(super) fn nothing_to_do(look: &Look) -> String {
+    format!("{} Nothing to do.\n", look.paint(Tone::Good, "✓"))
 }
 
 fn summary(plan: &PlanResponse, look: &Look) -> String {
@@ -239,7 +251,7 @@ fn summary(plan: &PlanResponse, look: &Look) -> String {
         return format!("\nThis cannot be applied, for {refused} (×).\n");
     }
     if plan.nothing_to_do {
-        return format!("{} Nothing to do.\n", look.paint(Tone::Good, "✓"));
+        return nothing_to_do(look);
     }
     let steps = || plan.stages.iter().flat_map(|stage| &stage.steps);
     let changes = steps().filter(|step| step.membership_change).count();

@@ -1,5 +1,7 @@
 //! Renderings as they are to look, and that nothing in an answer can act on a terminal.
 
+mod rotation;
+
 use super::Show;
 use crate::cli::samples;
 use crate::cli::text::Look;
@@ -282,6 +284,9 @@ fn nothing_in_an_answer_acts_on_the_terminal() {
     refused.refusals.push(Problem::default());
     let mut noticed = samples::status();
     noticed.notices.push(String::new());
+    let mut rotation = samples::rotation_plan();
+    rotation.refusals.push(Problem::default());
+    let named = samples::astray();
     let wide = Look { wide: true, ..LOOK };
     let texts = [LOOK, wide].map(|look| {
         [
@@ -294,6 +299,11 @@ fn nothing_in_an_answer_acts_on_the_terminal() {
             poisoned(&certificates, HOSTILE).table(&look),
             poisoned(&audit, HOSTILE).table(&look),
             poisoned(&artifacts, HOSTILE).table(&look),
+            poisoned(&rotation, HOSTILE).table(&look),
+            poisoned(&samples::astray(), HOSTILE).table(&look),
+            poisoned(&samples::endpoint(), HOSTILE).table(&look),
+            poisoned(&samples::certificates(), HOSTILE).table(&look),
+            super::endpoint::strays(&poisoned(&named, HOSTILE), &look),
         ]
     });
     for text in texts.iter().flatten() {

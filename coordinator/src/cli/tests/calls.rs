@@ -46,7 +46,7 @@ async fn lists_in_every_form() {
     );
     assert!(
         harness
-            .run("certificates")
+            .run("certificates issued")
             .await
             .out
             .starts_with("No certificates")

@@ -22,6 +22,9 @@ pub struct Fake {
     pub ca: Authority,
     pub plan: Mutex<PlanResponse>,
     pub status: Mutex<StatusResponse>,
+    pub rotation: Mutex<PlanRotationResponse>,
+    pub endpoint: Mutex<ShowEndpointResponse>,
+    pub certificates: Mutex<ShowCertificatesResponse>,
     /// What each successive watch is told; after the last one a watch stays silent.
     pub watches: Mutex<VecDeque<Events>>,
     pub artifacts: Mutex<Vec<ArtifactRef>>,
@@ -38,6 +41,9 @@ impl Fake {
             ca: authority("quorate"),
             plan: Mutex::new(samples::plan()),
             status: Mutex::new(samples::status()),
+            rotation: Mutex::new(samples::rotation_plan()),
+            endpoint: Mutex::new(samples::endpoint()),
+            certificates: Mutex::new(samples::certificates()),
             watches: Mutex::default(),
             artifacts: Mutex::default(),
             refuses: Mutex::default(),
@@ -60,6 +66,15 @@ impl Fake {
             None => Ok(()),
             Some(problem) => Err(refusal(problem)),
         }
+    }
+
+    /// An operation, unless it is refused.
+    fn started(&self, what: impl Into<String>) -> Answer<ApplyResponse> {
+        self.changing(what)?;
+        ok(ApplyResponse {
+            operation: "01k9".into(),
+            nothing_to_do: false,
+        })
     }
 
     fn sign(&self, csr_pem: &str, name: &str) -> String {
@@ -129,16 +144,12 @@ impl Operator for Fake {
 
     async fn apply(&self, request: Request<ApplyRequest>) -> Answer<ApplyResponse> {
         let request = request.into_inner();
-        self.changing(format!("apply at {}", request.expected_revision))?;
         assert_eq!(
             request.plan,
             *self.planned.lock().unwrap(),
             "what was shown is what is applied"
         );
-        ok(ApplyResponse {
-            operation: "01k9".into(),
-            nothing_to_do: false,
-        })
+        self.started(format!("apply at {}", request.expected_revision))
     }
 
     async fn list_operations(
@@ -252,75 +263,79 @@ impl Operator for Fake {
         ok(ListAuditResponse::default())
     }
 
-    async fn show_endpoint(&self, _: Request<ShowEndpointRequest>) -> Answer<ShowEndpointResponse> {
-        ok(ShowEndpointResponse::default())
+    async fn show_endpoint(
+        &self,
+        request: Request<ShowEndpointRequest>,
+    ) -> Answer<ShowEndpointResponse> {
+        let cluster = request.into_inner().cluster;
+        let answer = self.endpoint.lock().unwrap().clone();
+        assert_eq!(cluster, answer.cluster, "the right one is asked for");
+        ok(answer)
     }
 
     async fn plan_rotation(
         &self,
         _: Request<RotateEndpointRequest>,
     ) -> Answer<PlanRotationResponse> {
-        ok(PlanRotationResponse::default())
+        ok(self.rotation.lock().unwrap().clone())
     }
 
-    async fn rotate_endpoint(&self, _: Request<RotateEndpointRequest>) -> Answer<ApplyResponse> {
-        self.changing("rotate-endpoint")?;
-        ok(ApplyResponse {
-            operation: "01k9".into(),
-            nothing_to_do: false,
-        })
+    async fn rotate_endpoint(
+        &self,
+        request: Request<RotateEndpointRequest>,
+    ) -> Answer<ApplyResponse> {
+        let request = request.into_inner();
+        let to = request.to.unwrap();
+        let kind = if request.external { " external" } else { "" };
+        self.started(format!(
+            "rotate {} to {}:{}{kind} soak {}",
+            request.cluster, to.host, to.port, request.soak_seconds
+        ))
     }
 
     async fn roll_back_endpoint(
         &self,
-        _: Request<RollBackEndpointRequest>,
+        request: Request<RollBackEndpointRequest>,
     ) -> Answer<ApplyResponse> {
-        self.changing("roll-back-endpoint")?;
-        ok(ApplyResponse {
-            operation: "01k9".into(),
-            nothing_to_do: false,
-        })
+        self.started(format!("roll-back {}", request.into_inner().cluster))
     }
 
-    async fn drop_endpoint(&self, _: Request<DropEndpointRequest>) -> Answer<ApplyResponse> {
-        self.changing("drop-endpoint")?;
-        ok(ApplyResponse {
-            operation: "01k9".into(),
-            nothing_to_do: false,
-        })
+    async fn drop_endpoint(&self, request: Request<DropEndpointRequest>) -> Answer<ApplyResponse> {
+        let request = request.into_inner();
+        self.started(format!(
+            "drop {} {}",
+            request.cluster, request.without_absent
+        ))
     }
 
-    async fn repair_endpoint(&self, _: Request<RepairEndpointRequest>) -> Answer<ApplyResponse> {
-        self.changing("repair-endpoint")?;
-        ok(ApplyResponse {
-            operation: "01k9".into(),
-            nothing_to_do: false,
-        })
+    async fn repair_endpoint(
+        &self,
+        request: Request<RepairEndpointRequest>,
+    ) -> Answer<ApplyResponse> {
+        self.started(format!("repair {}", request.into_inner().cluster))
     }
 
     async fn show_certificates(
         &self,
-        _: Request<ShowCertificatesRequest>,
+        request: Request<ShowCertificatesRequest>,
     ) -> Answer<ShowCertificatesResponse> {
-        ok(ShowCertificatesResponse::default())
+        self.called(format!("certificates {}", request.into_inner().cluster));
+        ok(self.certificates.lock().unwrap().clone())
     }
 
     async fn renew_cluster_certificates(
         &self,
-        _: Request<RenewClusterCertificatesRequest>,
+        request: Request<RenewClusterCertificatesRequest>,
     ) -> Answer<ApplyResponse> {
-        self.changing("renew-cluster-certificates")?;
-        ok(ApplyResponse {
-            operation: "01k9".into(),
-            nothing_to_do: false,
-        })
+        let request = request.into_inner();
+        self.started(format!("renew {} {:?}", request.cluster, request.nodes))
     }
 
-    async fn set_names(&self, _: Request<SetNamesRequest>) -> Answer<ApplyResponse> {
-        self.changing("set-names")?;
-        ok(ApplyResponse {
-            operation: "01k9".into(),
-            nothing_to_do: false,
-        })
+    async fn set_names(&self, request: Request<SetNamesRequest>) -> Answer<ApplyResponse> {
+        let request = request.into_inner();
+        self.started(format!(
+            "names {} +{:?} -{:?}",
+            request.cluster, request.add, request.drop
+        ))
     }
 }

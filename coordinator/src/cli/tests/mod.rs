@@ -2,6 +2,8 @@
 
 mod applying;
 mod calls;
+mod certificates;
+mod endpoint;
 mod failing;
 mod fake;
 mod harness;

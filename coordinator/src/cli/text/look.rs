@@ -48,13 +48,13 @@ impl Tone {
     /// What the words of states mean, wherever they occur.
     pub fn of_state(state: &str) -> Tone {
         match state {
-            "healthy" | "done" | "ready" | "live" | "up" | "yes" | "connected" => Tone::Good,
-            "degraded" | "forming" | "unknown" | "running" | "syncing" | "waiting" | "expired" => {
-                Tone::Warn
+            "healthy" | "done" | "ready" | "live" | "up" | "yes" | "connected" | "in-line" => {
+                Tone::Good
             }
-            "unavailable" | "unhealthy" | "failed" | "revoked" | "lost" | "down" | "no" => {
-                Tone::Bad
-            }
+            "degraded" | "forming" | "unknown" | "running" | "syncing" | "waiting" | "expired"
+            | "earlier" | "outside" => Tone::Warn,
+            "unavailable" | "unhealthy" | "failed" | "revoked" | "lost" | "down" | "no"
+            | "stray" => Tone::Bad,
             "used" => Tone::Dim,
             _ => Tone::Plain,
         }

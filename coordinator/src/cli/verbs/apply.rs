@@ -1,18 +1,18 @@
 //! `quorate plan`, `quorate apply` and `quorate operation`.
 
-use super::Session;
+use super::{Session, change};
 use crate::cli::args::{ApplyArgs, Format, OperationCommand, PlanArgs};
 use crate::cli::attachments::{self, MAX_FILE_BYTES};
 use crate::cli::connect::{LONG, SHORT, call};
 use crate::cli::console::Console;
-use crate::cli::exit::{self, Exit};
+use crate::cli::exit::Exit;
 use crate::cli::failure::{Failure, Outcome};
+use crate::cli::files;
 use crate::cli::output::show;
 use crate::cli::render::Show;
 use crate::cli::text::clean;
 use crate::cli::watch::{self, Follow};
-use crate::cli::{confirm, files};
-use quorate_proto::v1::{ApplyRequest, ListOperationsRequest, PlanRequest, PlanResponse, Problem};
+use quorate_proto::v1::{ApplyRequest, ListOperationsRequest, PlanRequest, Problem};
 use std::path::Path;
 
 pub async fn plan(session: &Session<'_>, args: PlanArgs) -> Outcome<Exit> {
@@ -20,7 +20,7 @@ pub async fn plan(session: &Session<'_>, args: PlanArgs) -> Outcome<Exit> {
     let (context, mut client) = session.open().await?;
     let plan = call(&context, LONG, client.plan(request)).await?;
     show(session.console, args.output.output, &plan)?;
-    if let Some(exit) = refused(&plan) {
+    if let Some(exit) = change::refused(&plan.refusals) {
         return Ok(exit);
     }
     let human = matches!(args.output.output, Format::Table | Format::Wide);
@@ -42,48 +42,22 @@ pub async fn apply(session: &Session<'_>, args: ApplyArgs) -> Outcome<Exit> {
     let (context, mut client) = session.open().await?;
     let plan = call(&context, LONG, client.plan(request.clone())).await?;
     let shown = plan.table(&console.err_look());
-    if let Some(exit) = refused(&plan) {
+    if let Some(exit) = change::refused(&plan.refusals) {
         console.say(shown.trim_end());
         return Ok(exit);
     }
-    if args.yes {
-        console.note(shown.trim_end());
-    } else {
-        console.say(shown.trim_end());
-    }
+    change::present(console, &shown, &args.change);
     if plan.nothing_to_do {
         return Ok(Exit::Ok);
     }
-    if !confirm::yes(console, "\nApply this plan?", args.yes)? {
-        return Err(Problem::new("not-confirmed", "not applied; nothing was changed").into());
-    }
+    change::ask(console, "\nApply this plan?", &args.change)?;
     let leave = watch::interrupt();
     let request = ApplyRequest {
         plan: Some(request),
         expected_revision: plan.revision,
     };
     let answer = call(&context, LONG, client.apply(request)).await?;
-    if answer.nothing_to_do {
-        console.note("Nothing to do.");
-        return Ok(Exit::Ok);
-    }
-    if args.no_wait {
-        console.data(&format!("{}\n", clean(&answer.operation)))?;
-        console.note(format!(
-            "follow it: quorate operation watch {}",
-            clean(&answer.operation)
-        ));
-        return Ok(Exit::Ok);
-    }
-    let follow = Follow {
-        console,
-        context: &context,
-        client,
-        id: answer.operation,
-        args: args.watch,
-        leave,
-    };
-    follow.until_it_ends().await
+    change::follow(console, &context, client, answer, args.change, leave).await
 }
 
 pub async fn operation(session: &Session<'_>, command: OperationCommand) -> Outcome<Exit> {
@@ -106,17 +80,6 @@ pub async fn operation(session: &Session<'_>, command: OperationCommand) -> Outc
             };
             follow.until_it_ends().await
         }
-    }
-}
-
-/// A plan that may not be carried out: by a safety rule, or because the file is wrong.
-fn refused(plan: &PlanResponse) -> Option<Exit> {
-    if plan.refusals.is_empty() {
-        None
-    } else if plan.refusals.iter().any(exit::is_refusal) {
-        Some(Exit::Refused)
-    } else {
-        Some(Exit::Failure)
     }
 }
 

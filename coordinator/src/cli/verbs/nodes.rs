@@ -1,4 +1,4 @@
-//! `quorate nodes`, `quorate node`, and the lists of certificates and of the audit trail.
+//! `quorate nodes`, `quorate node`, and the audit trail.
 
 use super::Session;
 use crate::cli::args::{AuditArgs, NodeCommand, OutputArgs};
@@ -8,9 +8,7 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Outcome;
 use crate::cli::output::show;
 use crate::cli::text::clean;
-use quorate_proto::v1::{
-    ListAuditRequest, ListCertificatesRequest, ListNodesRequest, RevokeNodeRequest,
-};
+use quorate_proto::v1::{ListAuditRequest, ListNodesRequest, RevokeNodeRequest};
 
 pub async fn list(session: &Session<'_>, output: OutputArgs) -> Outcome<Exit> {
     let (context, mut client) = session.open().await?;
@@ -31,14 +29,6 @@ pub async fn act(session: &Session<'_>, command: NodeCommand) -> Outcome<Exit> {
     let request = RevokeNodeRequest { name: name.clone() };
     call(&context, SHORT, client.revoke_node(request)).await?;
     session.console.note(format!("{} is revoked", clean(&name)));
-    Ok(Exit::Ok)
-}
-
-pub async fn certificates(session: &Session<'_>, output: OutputArgs) -> Outcome<Exit> {
-    let (context, mut client) = session.open().await?;
-    let request = ListCertificatesRequest {};
-    let answer = call(&context, SHORT, client.list_certificates(request)).await?;
-    show(session.console, output.output, &answer)?;
     Ok(Exit::Ok)
 }
 
