@@ -27,12 +27,12 @@ use crate::store::{Entry, Key, Kind, Prefix, Store, StoreError, Transaction};
 use limit::FailureLimit;
 use quorate_pki::{
     Authority as Ca, Hot, Identity, Issued, Leaf, Name, PkiError, Role, TlsMaterial, Usage,
-    enroll_server_config, mutual_server_config,
+    enroll_server_config, inspect_pem, mutual_server_config,
 };
 use quorate_proto::v1::Problem;
 use revoke::Denied;
 use rustls::ServerConfig;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -49,6 +49,14 @@ pub struct Authority {
     material: Mutex<TlsMaterial>,
     mutual: Hot<ServerConfig>,
     enroll: Hot<ServerConfig>,
+}
+
+/// A certificate in the coordinator's state folder.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OwnCertificate {
+    pub kind: &'static str,
+    pub place: String,
+    pub ends_unix: i64,
 }
 
 impl Authority {
@@ -123,6 +131,22 @@ impl Authority {
             .into_iter()
             .map(|(_, certificate)| certificate)
             .collect())
+    }
+
+    /// Of the coordinator itself: its authority, and what it serves with.
+    pub fn own_certificates(&self) -> Result<Vec<OwnCertificate>, Problem> {
+        let serving = lock(&self.material).cert_chain_pem.clone();
+        let serving = inspect_pem(&serving).map_err(problem)?;
+        let own = |kind, place: PathBuf, ends| OwnCertificate {
+            kind,
+            place: place.display().to_string(),
+            ends_unix: clock::to_unix(ends),
+        };
+        let ca = own("ca", self.files.ca_cert(), self.ca.info().not_after);
+        let serving = serving
+            .first()
+            .map(|info| own("server", self.files.server_cert(), info.not_after));
+        Ok(std::iter::once(ca).chain(serving).collect())
     }
 
     fn node_by_name(&self, name: &str) -> Result<Option<Entry<NodeRecord>>, StoreError> {

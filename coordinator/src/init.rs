@@ -5,7 +5,7 @@ use crate::authority::{Authority, Files, server_names};
 use crate::cli::context::Context;
 use crate::clock;
 use crate::files::{self, hostname, make_folder, write_atomic};
-use crate::serve::Config;
+use crate::serve::{Config, METRICS};
 use crate::store::Store;
 use nix::unistd::{User, chown, geteuid};
 use quorate_pki::KeyRequest;
@@ -55,6 +55,7 @@ pub async fn initialise(
         listen: listen_address(&endpoint)?,
         enroll_listen: None,
         enroll_advertise: None,
+        metrics: Some(METRICS),
         state_dir: state_dir.to_owned(),
     };
     config.enroll_listen()?;
@@ -169,6 +170,8 @@ mod tests {
             ("10.0.0.1:7443", 7443)
         );
         assert_eq!(read.state_dir, state);
+        let text = std::fs::read_to_string(&report.config).unwrap();
+        assert!(text.contains("\nmetrics: 127.0.0.1:7446\n"), "{text}");
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&report.context), 0o600);
         assert_eq!(mode(&state), 0o700);

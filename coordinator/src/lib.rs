@@ -3,7 +3,7 @@
 //! - [`store`]: durable state; [`authority`]: who may call; [`server`]: listeners and services.
 //! - [`sessions`]: connected agents; [`artifacts`]: packages and images that nodes fetch.
 //! - [`engine`]: the reconcile loop; [`spec`]: the cluster file; [`cli`]: the command line.
-//! - [`serve`]: the daemon, put together; [`init`]: what `quorate init` does to a machine.
+//! - [`serve`]: the daemon, put together; [`init`]: what `quorate init` does to a machine; [`metrics`]: what monitoring asks.
 
 pub mod artifacts;
 pub mod authority;
@@ -12,6 +12,7 @@ pub mod clock;
 pub mod engine;
 pub mod files;
 pub mod init;
+pub mod metrics;
 pub mod serve;
 pub mod server;
 pub mod sessions;

@@ -3,12 +3,13 @@
 mod config;
 mod notify;
 
-pub use config::Config;
+pub use config::{Config, METRICS};
 
 use crate::artifacts::Artifacts;
 use crate::authority::{Authority, server_names};
 use crate::engine::{Engine, bridge};
 use crate::files::hostname;
+use crate::metrics;
 use crate::server::{self, Parts};
 use crate::sessions::Sessions;
 use crate::store::Store;
@@ -36,9 +37,17 @@ pub struct Daemon {
     /// Where agents and operators are served.
     pub session_address: SocketAddr,
     pub enroll_address: SocketAddr,
+    /// Where monitoring asks.
+    pub metrics_address: Option<SocketAddr>,
     /// Cancelled when it is to stop, and also when a listener has ended by itself.
     shutdown: CancellationToken,
     tasks: TaskTracker,
+}
+
+struct Listeners {
+    sessions: TcpListener,
+    enrolment: TcpListener,
+    metrics: Option<TcpListener>,
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -55,6 +64,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         epoch = daemon.parts.epoch,
         sessions = %daemon.session_address,
         enrolment = %daemon.enroll_address,
+        metrics = ?daemon.metrics_address,
         "the coordinator serves"
     );
     let asked = tokio::select! {
@@ -84,6 +94,7 @@ impl Daemon {
         let artifacts = Arc::new(artifacts);
         let session_listener = listen(config.listen)?;
         let enroll_listener = listen(config.enroll_listen()?)?;
+        let metrics = config.metrics.and_then(|at| metrics_listener(at, &store));
         let engine = Engine::start(
             Arc::clone(&store),
             Arc::new(bridge::Bridge::new(
@@ -105,18 +116,32 @@ impl Daemon {
             session_address: config.advertise.clone(),
             enroll_address: config.enroll_advertise()?,
         };
-        Daemon::serve(parts, session_listener, enroll_listener)
+        let listeners = Listeners {
+            sessions: session_listener,
+            enrolment: enroll_listener,
+            metrics,
+        };
+        Daemon::serve(parts, listeners)
     }
 
-    fn serve(parts: Parts, sessions: TcpListener, enrolment: TcpListener) -> Result<Self, Problem> {
+    fn serve(parts: Parts, listeners: Listeners) -> Result<Self, Problem> {
+        let Listeners {
+            sessions,
+            enrolment,
+            metrics,
+        } = listeners;
         let shutdown = CancellationToken::new();
         let tasks = TaskTracker::new();
         let session_address = local(&sessions)?;
         let enroll_address = local(&enrolment)?;
+        let metrics_address = metrics.as_ref().map(local).transpose()?;
         let mutual = server::serve_mutual(parts.clone(), sessions, shutdown.clone());
         let enroll = server::serve_enrollment(parts.clone(), enrolment, shutdown.clone());
         tasks.spawn(until_end(mutual, "sessions", shutdown.clone()));
         tasks.spawn(until_end(enroll, "enrolment", shutdown.clone()));
+        if let Some(listener) = metrics {
+            tasks.spawn(metrics::serve(parts.clone(), listener, shutdown.clone()));
+        }
         let authority = Arc::clone(&parts.authority);
         let stop = shutdown.clone();
         tasks.spawn(async move { authority.upkeep(stop).await });
@@ -125,6 +150,7 @@ impl Daemon {
             parts,
             session_address,
             enroll_address,
+            metrics_address,
             shutdown,
             tasks,
         })
@@ -138,6 +164,21 @@ impl Daemon {
             tracing::warn!("some calls did not end in time");
         }
         self.parts.store.close().await;
+    }
+}
+
+/// Clusters are kept without metrics too: a port that is taken is told, and nothing else stops for it.
+fn metrics_listener(address: SocketAddr, store: &Store) -> Option<TcpListener> {
+    match listen(address) {
+        Ok(listener) => Some(listener),
+        Err(problem) => {
+            tracing::error!(%problem, "no metrics");
+            store.notice(format!(
+                "metrics are not served at {address}: {}. Set another `metrics` in coordinator.yaml and restart the coordinator",
+                problem.what
+            ));
+            None
+        }
     }
 }
 

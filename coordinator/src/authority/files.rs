@@ -34,7 +34,7 @@ impl Files {
         self.state.join("ca/ca.key")
     }
 
-    fn server_cert(&self) -> PathBuf {
+    pub fn server_cert(&self) -> PathBuf {
         self.state.join("tls/server.crt")
     }
 

@@ -4,11 +4,13 @@ use crate::files;
 use quorate_proto::token::parse_endpoint;
 use quorate_proto::v1::Problem;
 use serde::{Deserialize, Serialize};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// The enrolment port is this far above the other one, unless it is given.
 const ENROLL_OFFSET: u16 = 1;
+/// What `quorate init` sets: only this machine may ask.
+pub const METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7446);
 const MAX_CONFIG_BYTES: usize = 64 * 1024;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,6 +25,9 @@ pub struct Config {
     /// host:port under which new nodes reach the enrolment; by default the advertised host and the enrolment's port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enroll_advertise: Option<String>,
+    /// Where monitoring asks, over plain HTTP; none: nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<SocketAddr>,
     pub state_dir: PathBuf,
 }
 
@@ -102,6 +107,13 @@ mod tests {
     }
 
     #[test]
+    fn metrics_are_served_where_it_says_so() {
+        assert_eq!(Config::parse(FULL).unwrap().metrics, None);
+        let config = Config::parse(&format!("{FULL}metrics: '[::1]:9000'\n")).unwrap();
+        assert_eq!(config.metrics.unwrap().to_string(), "[::1]:9000");
+    }
+
+    #[test]
     fn what_is_wrong_is_refused() {
         for wrong in [
             "",
@@ -110,6 +122,7 @@ mod tests {
             &FULL.replace("/var", "var"),
             &FULL.replace("[::]:7443", "[::]:65535"),
             &format!("{FULL}listne: 10.0.0.1:1\n"),
+            &format!("{FULL}metrics: 7446\n"),
         ] {
             assert!(Config::parse(wrong).is_err(), "{wrong}");
         }

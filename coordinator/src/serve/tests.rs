@@ -2,5 +2,6 @@
 
 mod access;
 mod bench;
+mod metrics;
 mod nodes;
 mod transfers;

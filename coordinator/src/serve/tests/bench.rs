@@ -133,7 +133,7 @@ impl Bench {
 fn config(state: &Path) -> Config {
     let text = format!(
         "advertise: localhost:7443\nlisten: 127.0.0.1:0\nstate_dir: {}\n\
-         enroll_advertise: localhost:7444\n",
+         enroll_advertise: localhost:7444\nmetrics: 127.0.0.1:0\n",
         state.display()
     );
     Config::parse(&text).unwrap()
