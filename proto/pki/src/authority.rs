@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How far a certificate is dated back, for peers whose clock is behind.
-const SKEW: Duration = Duration::from_secs(5 * 60);
+pub const SKEW: Duration = Duration::from_secs(5 * 60);
 /// A request with a 4096 bit RSA key is below 2 KiB.
 const MAX_REQUEST: usize = 16 * 1024;
 
@@ -197,6 +197,17 @@ impl Authority {
     }
 
     fn sign(&self, key: &impl PublicKeyData, leaf: &Leaf, now: SystemTime) -> Result<Issued> {
+        self.sign_with(key, leaf, &[], now)
+    }
+
+    /// With key usages beside those that the leaf's key calls for.
+    pub(crate) fn sign_with(
+        &self,
+        key: &impl PublicKeyData,
+        leaf: &Leaf,
+        further: &[KeyUsagePurpose],
+        now: SystemTime,
+    ) -> Result<Issued> {
         let begin = now
             .checked_sub(SKEW)
             .unwrap_or(now)
@@ -209,6 +220,11 @@ impl Authority {
             ));
         }
         let mut params = leaf.params(key)?;
+        for usage in further {
+            if !params.key_usages.contains(usage) {
+                params.key_usages.push(*usage);
+            }
+        }
         params.serial_number = Some(random_serial()?);
         params.not_before = der::calendar_time("begin of validity", begin)?;
         params.not_after = der::calendar_time("end of validity", end)?;
