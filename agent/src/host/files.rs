@@ -3,7 +3,7 @@
 use quorate_proto::v1::Problem;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::Path;
 
 pub fn read_optional(path: &Path) -> Result<Option<Vec<u8>>, Problem> {
@@ -40,6 +40,33 @@ pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> Result<(), Proble
     file.as_file().sync_all().map_err(fail)?;
     file.persist(path).map_err(|error| fail(error.error))?;
     sync_folder(folder)
+}
+
+/// [`write_atomic`] with mode and owner of a file that is there already, often the one that is replaced.
+pub fn write_like(path: &Path, like: &Path, content: &[u8]) -> Result<(), Problem> {
+    let meta = fs::metadata(like).map_err(|error| io("look at", like, &error))?;
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let fail = |error: std::io::Error| io("write", path, &error);
+    let mut file = tempfile::Builder::new()
+        .prefix(".quorate-")
+        .permissions(fs::Permissions::from_mode(0o600))
+        .tempfile_in(folder)
+        .map_err(fail)?;
+    file.write_all(content).map_err(fail)?;
+    // The owner first: the mode may let a group in.
+    fchown(file.as_file(), Some(meta.uid()), Some(meta.gid())).map_err(fail)?;
+    file.as_file()
+        .set_permissions(fs::Permissions::from_mode(meta.mode() & 0o7777))
+        .map_err(fail)?;
+    file.as_file().sync_all().map_err(fail)?;
+    file.persist(path).map_err(|error| fail(error.error))?;
+    sync_folder(folder)
+}
+
+/// Moves a file within its folder, durably.
+pub fn rename(from: &Path, to: &Path) -> Result<(), Problem> {
+    fs::rename(from, to).map_err(|error| io("rename", from, &error))?;
+    sync_folder(to.parent().unwrap_or(Path::new("/")))
 }
 
 /// Writes only if the content or the mode differs. Returns whether it wrote.

@@ -1,5 +1,6 @@
 //! Files, tools and services of this machine: the only place with effects on it.
 
 pub mod files;
+pub mod pair;
 pub mod service;
 pub mod tool;
