@@ -6,7 +6,7 @@ use crate::identity::AgentIdentity;
 use crate::link::Link;
 use crate::link::dial::Dialer;
 use crate::link::outbox::Outbox;
-use crate::observe;
+use crate::observe::Observer;
 use crate::paths::Paths;
 use crate::renew::Renewal;
 use crate::runner::executor::{Executor, built_in};
@@ -110,16 +110,17 @@ fn settings(
             outbox: outbox.clone(),
         })
     };
-    let (observed, shown) = (paths.clone(), paths.clone());
+    let observer = Arc::new(Observer::new(paths.clone()));
+    let shown = paths.clone();
     Settings {
         paths: paths.clone(),
         node_id: identity.node_id.clone(),
         node_name: identity.node_name.clone(),
         executor,
         units,
-        observe: Arc::new(move |sequence| {
-            let paths = observed.clone();
-            Box::pin(async move { observe::report(&paths, sequence).await })
+        observe: Arc::new(move |sequence, pace| {
+            let observer = observer.clone();
+            Box::pin(async move { observer.report(sequence, &pace).await })
         }),
         announced,
         on_change: Box::new(move |state| {

@@ -16,7 +16,7 @@ use backoff::{Backoff, Ended};
 use dial::Dialer;
 use failure::Failure;
 use outbox::Outbox;
-use quorate_proto::v1::{Delivery, Hello, NodeReport, OrderResult, Problem, Welcome};
+use quorate_proto::v1::{Delivery, Hello, NodeReport, OrderResult, Pace, Problem, Welcome};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -33,7 +33,8 @@ pub trait Handler: Send + Sync + 'static {
     fn acknowledge(&self, id: &str);
     /// Results that the coordinator has not acknowledged.
     fn unacknowledged(&self) -> Vec<OrderResult>;
-    async fn report(&self, sequence: u64) -> NodeReport;
+    /// `pace`: what the coordinator last asked for in this session.
+    async fn report(&self, sequence: u64, pace: Pace) -> NodeReport;
     fn changed(&self, _state: &LinkState) {}
 }
 

@@ -23,8 +23,8 @@ use crate::paths::Paths;
 use executor::Executor;
 use prost::Message;
 use quorate_proto::v1::{
-    Delivery, Hello, JoinMaterial, NodeReport, Order, OrderDone, OrderResult, OrderStatus, Problem,
-    Welcome,
+    Delivery, Hello, JoinMaterial, NodeReport, Order, OrderDone, OrderResult, OrderStatus, Pace,
+    Problem, Welcome,
 };
 use std::future::Future;
 use std::pin::Pin;
@@ -66,7 +66,7 @@ pub trait Launcher: Send + Sync + 'static {
 }
 
 pub type Observe =
-    Arc<dyn Fn(u64) -> Pin<Box<dyn Future<Output = NodeReport> + Send>> + Send + Sync>;
+    Arc<dyn Fn(u64, Pace) -> Pin<Box<dyn Future<Output = NodeReport> + Send>> + Send + Sync>;
 
 pub struct Settings {
     pub paths: Paths,
@@ -275,8 +275,8 @@ impl Handler for Runner {
             .collect()
     }
 
-    async fn report(&self, sequence: u64) -> NodeReport {
-        (self.settings.observe)(sequence).await
+    async fn report(&self, sequence: u64, pace: Pace) -> NodeReport {
+        (self.settings.observe)(sequence, pace).await
     }
 
     fn changed(&self, state: &LinkState) {

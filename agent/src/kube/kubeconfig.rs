@@ -28,6 +28,17 @@ struct File {
     current_context: String,
 }
 
+/// What of a file says where its servers are: no key is read.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Places {
+    #[serde(default)]
+    clusters: Vec<NamedCluster>,
+    #[serde(default)]
+    contexts: Vec<NamedContext>,
+    current_context: String,
+}
+
 #[derive(Deserialize)]
 struct NamedCluster {
     name: String,
@@ -143,11 +154,100 @@ fn pem(data: &Option<String>, file: &Option<String>, what: &str) -> Result<Strin
 }
 
 /// `https://host:port`, IPv6 in brackets; nothing else is ever written there.
-fn split_url(url: &str) -> Option<(String, u16)> {
-    let rest = url.strip_prefix("https://")?.trim_end_matches('/');
-    let (host, port) = rest.rsplit_once(':')?;
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    Some((host.to_owned(), port.parse().ok()?))
+pub fn split_url(url: &str) -> Option<(String, u16)> {
+    split_authority(url.strip_prefix("https://")?.trim_end_matches('/'))
+}
+
+/// `host:port`, IPv6 in brackets.
+pub fn split_authority(authority: &str) -> Option<(String, u16)> {
+    let (host, port) = authority.rsplit_once(':')?;
+    let bare = match host.strip_prefix('[') {
+        Some(inner) => inner.strip_suffix(']')?,
+        None if host.contains(':') => return None,
+        None => host,
+    };
+    Some((bare.to_owned(), port.parse().ok()?))
+}
+
+/// The same file with another server for the current context's cluster; the rest of the text stays as it is. `None`: it already
+/// has it. The result is read again, as a line that only looks like the right one must not be the one that was changed.
+pub fn with_endpoint(text: &str, server: &str) -> Result<Option<String>, String> {
+    let present = current_server(text)?;
+    if present == server {
+        return Ok(None);
+    }
+    let lines: Vec<usize> = text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| server_in(line) == Some(present.as_str()))
+        .map(|(number, _)| number)
+        .collect();
+    // Several clusters may have the same server: the one whose line changes the current context's is it.
+    for number in lines {
+        let changed = replace_line(text, number, server);
+        if current_server(&changed).is_ok_and(|now| now == server)
+            && others(text)? == others(&changed)?
+        {
+            return Ok(Some(changed));
+        }
+    }
+    Err("its server stands in no line of its own".to_owned())
+}
+
+/// The server of the current context.
+pub fn current_server(text: &str) -> Result<String, String> {
+    let file = read_places(text)?;
+    let context = find(
+        &file.contexts,
+        |it| it.name == file.current_context,
+        "context",
+    )?;
+    let cluster = find(
+        &file.clusters,
+        |it| it.name == context.context.cluster,
+        "cluster",
+    )?;
+    Ok(cluster.cluster.server.clone())
+}
+
+/// The servers of all clusters but the current context's, with their names.
+fn others(text: &str) -> Result<Vec<(String, String)>, String> {
+    let file = read_places(text)?;
+    let current = file
+        .contexts
+        .iter()
+        .find(|it| it.name == file.current_context);
+    let current = current.map(|it| it.context.cluster.clone());
+    let others = file
+        .clusters
+        .into_iter()
+        .filter(|it| Some(&it.name) != current.as_ref());
+    Ok(others.map(|it| (it.name, it.cluster.server)).collect())
+}
+
+fn read_places(text: &str) -> Result<Places, String> {
+    // The parser's own message may quote a line, and lines hold keys.
+    serde_saphyr::from_str(text).map_err(|_| "not a kubeconfig".to_owned())
+}
+
+fn server_in(line: &str) -> Option<&str> {
+    let bare = line.trim_start().trim_start_matches("- ").trim_start();
+    let value = bare.strip_prefix("server:")?.trim();
+    let value = value.split(" #").next().unwrap_or(value).trim();
+    Some(value.trim_matches(['"', '\'']))
+}
+
+fn replace_line(text: &str, number: usize, server: &str) -> String {
+    let ends = text.ends_with('\n');
+    let lines: Vec<String> = text
+        .lines()
+        .enumerate()
+        .map(|(at, line)| match line.find("server:") {
+            Some(column) if at == number => format!("{}server: {server}", &line[..column]),
+            Some(_) | None => line.to_owned(),
+        })
+        .collect();
+    lines.join("\n") + if ends { "\n" } else { "" }
 }
 
 /// The same file with every `server:` replaced: kubeadm writes one cluster a file.
@@ -236,6 +336,46 @@ users:
             let expected = expected.map(|(host, port)| (host.to_owned(), port));
             assert_eq!(split_url(url), expected, "{url}");
         }
+    }
+
+    #[test]
+    fn changes_the_current_contexts_server_only() {
+        let two = FILE.replace(
+            "contexts:",
+            "- name: other\n  cluster:\n    server: https://10.0.0.1:6443\ncontexts:",
+        );
+        for text in [
+            FILE,
+            &two,
+            FILE.trim_end(),
+            &FILE.replace(
+                "server: https://10.0.0.1:6443",
+                "server: \"https://10.0.0.1:6443\" # first",
+            ),
+        ] {
+            let changed = with_endpoint(text, "https://[fd00::1]:6443")
+                .unwrap()
+                .unwrap();
+            assert_eq!(current_server(&changed).unwrap(), "https://[fd00::1]:6443");
+            assert_eq!(others(&changed), others(text));
+            assert_eq!(changed.lines().count(), text.lines().count());
+            let same = changed
+                .lines()
+                .zip(text.lines())
+                .filter(|(a, b)| a == b)
+                .count();
+            assert_eq!(same + 1, text.lines().count());
+            assert_eq!(with_endpoint(&changed, "https://[fd00::1]:6443"), Ok(None));
+        }
+        let flow = FILE
+            .replace("    server: https://10.0.0.1:6443\n", "")
+            .replace(
+                "- cluster:\n    certificate-authority-data: Y2E=",
+                "- cluster: {server: \"https://10.0.0.1:6443\"}",
+            );
+        assert!(current_server(&flow).is_ok());
+        assert!(with_endpoint(&flow, "https://lb:6443").is_err());
+        assert!(with_endpoint("users: []", "https://lb:6443").is_err());
     }
 
     #[test]

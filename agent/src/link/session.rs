@@ -8,7 +8,8 @@ use quorate_proto::limits::{HEARTBEAT_SECONDS, REPORT_AT_REST_MS};
 use quorate_proto::v1::agent_message::Message as Ours;
 use quorate_proto::v1::coordinator_message::Message as Theirs;
 use quorate_proto::v1::{
-    AgentMessage, CoordinatorMessage, Goodbye, Heartbeat, NodeReport, OrderDone, Problem, Welcome,
+    AgentMessage, CoordinatorMessage, Goodbye, Heartbeat, NodeReport, OrderDone, Pace, Problem,
+    Welcome,
 };
 use std::collections::VecDeque;
 use std::future::Future;
@@ -37,6 +38,8 @@ const RESEND_HEARTBEATS: u64 = 2;
 /// What a coordinator may ask for.
 const HEARTBEAT_RANGE: (u32, u32) = (1, 300);
 const REPORT_RANGE_MS: (u32, u32) = (100, 300_000);
+/// Endpoints watched at once: the present one and the next are enough, and each costs a look-up.
+const MAX_WATCHED: usize = 8;
 
 /// What a session waits for.
 enum Event {
@@ -66,6 +69,7 @@ struct Session<'a, H: Handler> {
     ready: VecDeque<Ours>,
     heartbeat: Interval,
     report: Interval,
+    pace: Pace,
     observing: Option<Observation>,
     observe_again: bool,
     heartbeats: u64,
@@ -117,6 +121,10 @@ pub(super) async fn run<H: Handler>(
         ready: VecDeque::new(),
         heartbeat: every(Duration::from_secs(u64::from(heartbeat))),
         report: every(Duration::from_millis(u64::from(REPORT_AT_REST_MS))),
+        pace: Pace {
+            report_ms: REPORT_AT_REST_MS,
+            watch: Vec::new(),
+        },
         observing: None,
         observe_again: false,
         heartbeats: 0,
@@ -218,8 +226,11 @@ impl<H: Handler> Session<'_, H> {
             Some(Theirs::Delivery(delivery)) => self.link.handler.deliver(delivery),
             Some(Theirs::Acknowledge(done)) => self.link.handler.acknowledge(&done.id),
             Some(Theirs::Pace(pace)) => {
-                let pace = bounded(pace.report_ms, REPORT_AT_REST_MS, REPORT_RANGE_MS);
-                self.report = every(Duration::from_millis(u64::from(pace)));
+                let report_ms = bounded(pace.report_ms, REPORT_AT_REST_MS, REPORT_RANGE_MS);
+                let mut watch = pace.watch;
+                watch.truncate(MAX_WATCHED);
+                self.report = every(Duration::from_millis(u64::from(report_ms)));
+                self.pace = Pace { report_ms, watch };
             }
             Some(Theirs::Goodbye(goodbye)) => return Some(End::Goodbye(goodbye.reason)),
             // A second welcome or a message of a newer version says nothing that this one could follow.
@@ -256,8 +267,9 @@ impl<H: Handler> Session<'_, H> {
         }
         self.reports += 1;
         let (handler, sequence) = (self.link.handler.clone(), self.reports);
+        let pace = self.pace.clone();
         self.observing = Some(Box::pin(async move {
-            timeout(OBSERVE_TIMEOUT, handler.report(sequence))
+            timeout(OBSERVE_TIMEOUT, handler.report(sequence, pace))
                 .await
                 .ok()
         }));

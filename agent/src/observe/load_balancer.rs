@@ -8,7 +8,7 @@ pub mod stats;
 use crate::host::files;
 use crate::orders::load_balancer::render;
 use crate::paths::Paths;
-use quorate_proto::v1::{BackendState, LoadBalancerView, Marks, Problem};
+use quorate_proto::v1::{BackendState, FrontendState, LoadBalancerView, Marks, Problem};
 use stats::Row;
 
 /// `None` never: a node that was not made a load balancer is known not to be one.
@@ -20,6 +20,7 @@ pub async fn view(paths: &Paths, marks: &Marks) -> Option<LoadBalancerView> {
         Ok(rows) => LoadBalancerView {
             running: true,
             backends: backends(&rows),
+            frontends: frontends(&rows),
             ..LoadBalancerView::default()
         },
         Err(problem) => LoadBalancerView {
@@ -50,6 +51,21 @@ fn digest(paths: &Paths, marks: &Marks) -> Result<String, Problem> {
     .at(file.display().to_string())
     .because("it was edited by hand, or its last change did not end")
     .next("apply the cluster file again; the file is then written anew"))
+}
+
+/// Those of the cluster; the page of statistics is none.
+fn frontends(rows: &[Row]) -> Vec<FrontendState> {
+    rows.iter()
+        .filter(|row| row.is_frontend() && row.proxy != render::STATS)
+        .map(|row| {
+            let (current, total) = row.connections();
+            FrontendState {
+                name: row.proxy.clone(),
+                current,
+                total,
+            }
+        })
+        .collect()
 }
 
 fn backends(rows: &[Row]) -> Vec<BackendState> {

@@ -1,41 +1,83 @@
 //! What the agent sees of its machine and of the local cluster member. Read only, bounded in time.
 //!
-//! - [`host`]: the machine itself; [`etcd`], [`kube`], [`load_balancer`]: the local part of the cluster.
+//! - [`host`]: the machine itself; [`etcd`], [`kube`], [`load_balancer`]: the local part of the cluster;
+//!   [`endpoint`]: what of the cluster's endpoint is here; [`certificates`]: what ends some day.
 //!   Absent means unknown, and unknown is unsafe.
 
+pub mod certificates;
+pub mod endpoint;
 pub mod etcd;
 pub mod host;
 pub mod kube;
 pub mod load_balancer;
 
 use crate::journal::now_ms;
+use crate::kube::carrier::Place;
+use crate::kube::kubeconfig::split_url;
 use crate::marks;
 use crate::paths::Paths;
-use quorate_proto::v1::NodeReport;
+use quorate_proto::v1::{NodeReport, Pace};
+use tokio::sync::Mutex;
 
-pub async fn report(paths: &Paths, sequence: u64) -> NodeReport {
-    let marks = match marks::load(paths) {
-        Ok(marks) => Some(marks),
-        Err(problem) => {
-            tracing::warn!(%problem, "the node's marks are unknown");
-            None
+/// Observes one machine, and remembers from report to report what is costly to find out anew.
+pub struct Observer {
+    paths: Paths,
+    memory: Mutex<Memory>,
+}
+
+#[derive(Default)]
+struct Memory {
+    endpoint: endpoint::Memory,
+    certificates: certificates::Memory,
+}
+
+impl Observer {
+    pub fn new(paths: Paths) -> Self {
+        Observer {
+            paths,
+            memory: Mutex::default(),
         }
-    };
-    let known = marks.clone().unwrap_or_default();
-    let (host, etcd, kube, load_balancer) = tokio::join!(
-        host::facts(paths),
-        etcd::view(paths, &known),
-        kube::view(paths, &known),
-        load_balancer::view(paths, &known),
-    );
-    NodeReport {
-        sequence,
-        unix_ms: now_ms(),
-        host: Some(host),
-        marks,
-        etcd,
-        kube,
-        load_balancer,
-        ..NodeReport::default()
     }
+
+    /// `pace` says what to look at and how soon the next report follows.
+    pub async fn report(&self, sequence: u64, pace: &Pace) -> NodeReport {
+        let paths = &self.paths;
+        // One report at a time; one that was given up has let go.
+        let mut memory = self.memory.lock().await;
+        let marks = match marks::load(paths) {
+            Ok(marks) => Some(marks),
+            Err(problem) => {
+                tracing::warn!(%problem, "the node's marks are unknown");
+                None
+            }
+        };
+        let known = marks.clone().unwrap_or_default();
+        let certificates = memory.certificates.view(paths);
+        let (host, etcd, kube, load_balancer, endpoint) = tokio::join!(
+            host::facts(paths),
+            etcd::view(paths, &known),
+            kube::view(paths, &known),
+            load_balancer::view(paths, &known),
+            endpoint::view(paths, &known, pace, &mut memory.endpoint),
+        );
+        NodeReport {
+            sequence,
+            unix_ms: now_ms(),
+            host: Some(host),
+            marks,
+            etcd,
+            kube,
+            load_balancer,
+            endpoint: Some(endpoint),
+            certificates,
+        }
+    }
+}
+
+/// Where the member of an etcd cluster of its own answers clients, by its options.
+fn etcd_address(paths: &Paths) -> Option<Place> {
+    const OPTION: &str = "ETCD_ADVERTISE_CLIENT_URLS=";
+    let options = std::fs::read_to_string(paths.at("/etc/quorate/etcd/etcd.env")).ok()?;
+    let urls = options.lines().find_map(|line| line.strip_prefix(OPTION))?;
+    split_url(urls.split(',').next()?)
 }

@@ -15,7 +15,8 @@ use quorate_pki::{Authority, Hot};
 use quorate_proto::v1::agent_message::Message as FromAgent;
 use quorate_proto::v1::order::Action;
 use quorate_proto::v1::{
-    ArtifactRef, Check, ClusterConfig, ExportJoinMaterial, Install, JoinWorker,
+    ArtifactRef, Check, ClusterConfig, DialCount, Endpoint, EndpointView, ExportJoinMaterial,
+    Install, JoinWorker, Pace,
 };
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -131,10 +132,19 @@ impl Node {
                 executor,
                 outbox: outbox.clone(),
             }),
-            observe: Arc::new(|sequence| {
+            observe: Arc::new(|sequence, pace| {
                 Box::pin(async move {
+                    // Shows which endpoints it was asked to watch.
+                    let dials = pace.watch.into_iter().map(|endpoint| DialCount {
+                        endpoint: Some(endpoint),
+                        ..DialCount::default()
+                    });
                     NodeReport {
                         sequence,
+                        endpoint: Some(EndpointView {
+                            dials: dials.collect(),
+                            ..EndpointView::default()
+                        }),
                         ..NodeReport::default()
                     }
                 })

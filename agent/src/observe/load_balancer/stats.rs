@@ -12,14 +12,27 @@ pub struct Row {
     check_status: String,
     check_detail: String,
     kind: String,
+    current: u32,
+    total: u64,
 }
 
 /// HAProxy's number for rows that are servers.
 const SERVER: &str = "2";
+/// And for front ends.
+const FRONTEND: &str = "0";
 
 impl Row {
     pub fn is_server(&self) -> bool {
         self.kind == SERVER
+    }
+
+    pub fn is_frontend(&self) -> bool {
+        self.kind == FRONTEND
+    }
+
+    /// Connections now, and since the process started.
+    pub fn connections(&self) -> (u32, u64) {
+        (self.current, self.total)
     }
 
     /// Takes traffic, and a check has said so: a server counts as up from its start to its first check.
@@ -72,6 +85,9 @@ pub fn parse(table: &str) -> Option<Vec<Row>> {
             check_status: get("check_status").trim_start_matches("* ").to_owned(),
             check_detail: last,
             kind: get("type"),
+            // Absent for rows that count nothing.
+            current: get("scur").parse().unwrap_or_default(),
+            total: get("stot").parse().unwrap_or_default(),
         }
     });
     Some(rows.collect())
@@ -141,6 +157,15 @@ api,BACKEND,0,UP,1,,,,,
         ]
         .map(|(name, up, detail)| (name, up, detail.to_owned()));
         assert_eq!(servers, expected);
+    }
+
+    #[test]
+    fn front_ends_with_their_connections() {
+        let table = "# pxname,svname,scur,stot,status,type,check_status\napi,FRONTEND,3,4000000000000,OPEN,0,\napi,n1,2,9,UP,2,L7OK\napi,BACKEND,2,9,UP,1,\n";
+        let rows = parse(table).unwrap();
+        let fronts: Vec<_> = rows.iter().filter(|row| row.is_frontend()).collect();
+        assert_eq!(fronts.len(), 1);
+        assert_eq!(fronts[0].connections(), (3, 4_000_000_000_000));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::fmt::Write;
 
 pub const FILE: &str = "/etc/haproxy/haproxy.cfg";
 /// The page of statistics, which is no front end of the cluster.
-const STATS: &str = "quorate-stats";
+pub const STATS: &str = "quorate-stats";
 /// etcd's health without TLS; its client port asks for a certificate.
 const ETCD_HEALTH_PORT: u16 = 2381;
 const MAX_NAME: usize = 63;

@@ -1,6 +1,7 @@
 //! Sessions: from hello to goodbye, and from one to the next.
 
 use super::*;
+use quorate_proto::v1::coordinator_message::Message as ToAgent;
 
 #[tokio::test]
 async fn a_session_from_hello_to_goodbye() {
@@ -30,6 +31,39 @@ async fn a_session_from_hello_to_goodbye() {
         Some("the agent stops".to_owned())
     );
     drop(session);
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn reports_on_the_endpoints_that_the_coordinator_watches() {
+    let (node, mut coordinator) = Node::new().await;
+    let agent = node.start().await;
+    let mut session = welcomed(&mut coordinator, 1).await;
+    let endpoint = Endpoint {
+        host: "lb.example".to_owned(),
+        port: 6443,
+    };
+    session
+        .send(ToAgent::Pace(Pace {
+            report_ms: 100,
+            watch: vec![endpoint.clone()],
+        }))
+        .await;
+    let watched = session
+        .next(|message| match message {
+            FromAgent::Report(report) => {
+                let dials = report.endpoint.map(|view| view.dials).unwrap_or_default();
+                dials.into_iter().next()
+            }
+            FromAgent::Hello(_)
+            | FromAgent::Done(_)
+            | FromAgent::Heartbeat(_)
+            | FromAgent::Accepted(_)
+            | FromAgent::Progress(_)
+            | FromAgent::Goodbye(_) => None,
+        })
+        .await;
+    assert_eq!(watched.and_then(|it| it.endpoint), Some(endpoint));
     agent.stop().await;
 }
 
