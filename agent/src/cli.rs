@@ -1,9 +1,10 @@
 //! The command line of the agent.
 
+use crate::daemon;
 use crate::enroll::{self, Options};
+use crate::host::{files, pair};
 use crate::paths::Paths;
 use crate::status::Status;
-use crate::{daemon, host::files};
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use quorate_proto::token::JoinToken;
 use quorate_proto::v1::Problem;
@@ -55,6 +56,9 @@ enum Command {
     /// Carry out an accepted order (what a transient unit does).
     #[command(hide = true)]
     Execute { id: String },
+    /// Finish certificates whose installation was cut short (what the agent starts when it finds some).
+    #[command(hide = true)]
+    CompletePairs,
     /// Show identity, link and running orders. Exit code 4: not connected.
     Status {
         #[arg(short, long, value_enum, default_value_t = Format::Text)]
@@ -97,6 +101,7 @@ fn dispatch(command: Command, paths: Paths) -> Result<ExitCode, Problem> {
     match command {
         Command::Run => in_runtime(daemon::run(paths))?,
         Command::Execute { id } => in_runtime(daemon::execute(paths, &id))?,
+        Command::CompletePairs => pair::complete_all(&paths)?,
         Command::Enroll { token, name, force } => {
             let token = read_token(token)?;
             in_runtime(enroll_here(&paths, &token, Options { name, force }))?;

@@ -1,7 +1,7 @@
 //! The agent as a service: wires identity, link, runner and renewal together, and tells systemd that it lives.
 
 use crate::fetch::FromCoordinator;
-use crate::host::files;
+use crate::host::{files, pair};
 use crate::identity::AgentIdentity;
 use crate::link::Link;
 use crate::link::dial::Dialer;
@@ -11,7 +11,7 @@ use crate::paths::Paths;
 use crate::renew::Renewal;
 use crate::runner::executor::{Executor, built_in};
 use crate::runner::in_place::InPlace;
-use crate::runner::systemd::Systemd;
+use crate::runner::systemd::{self, Systemd};
 use crate::runner::unit::{self, Unit};
 use crate::runner::{Launcher, Runner, Settings};
 use crate::status::{self, LinkStatus};
@@ -33,6 +33,7 @@ pub async fn run(paths: Paths) -> Result<(), Problem> {
     files::make_folder(&paths.runtime(), 0o700)?;
     let stop = CancellationToken::new();
     stop_on_signals(stop.clone())?;
+    complete_pairs(&paths).await;
     let outbox = Arc::new(Outbox::default());
     let (announced, announced_here) = watch::channel(Vec::new());
     let (redial, redial_here) = watch::channel(());
@@ -73,6 +74,22 @@ pub async fn run(paths: Paths) -> Result<(), Problem> {
     }
     status::discard(&paths);
     Ok(())
+}
+
+/// Ahead of any order: with half a pair, the API server or etcd of this node would not come up again. A failure is no reason to stay
+/// away from the coordinator.
+async fn complete_pairs(paths: &Paths) {
+    if !pair::unfinished(paths) {
+        return;
+    }
+    tracing::warn!("the installation of a certificate was cut short; completing it");
+    let completed = match sd_notify::booted() {
+        Ok(true) => systemd::complete_pairs(paths).await,
+        Ok(false) | Err(_) => pair::complete_all(paths),
+    };
+    if let Err(problem) = completed {
+        tracing::error!(%problem, "certificates were not completed");
+    }
 }
 
 /// What a transient unit runs.

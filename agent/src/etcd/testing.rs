@@ -176,6 +176,16 @@ impl TestCluster {
         .unwrap()
     }
 
+    /// Who signs for the cluster.
+    pub fn authority(&self) -> Authority {
+        Authority::load(self.authority.cert_pem(), self.authority.key_pem()).unwrap()
+    }
+
+    /// Where a member has its `both.crt` and `both.key`.
+    pub fn home(&self, number: u8) -> PathBuf {
+        self.folder.path().join(format!("n{number}"))
+    }
+
     /// Kills the member's process; its data stays.
     pub fn kill(&mut self, number: u8) {
         let name = format!("n{number}");

@@ -1,7 +1,7 @@
 //! Dispatch of orders: one file an order, two distributions. Every pair of action and distribution is named, so that a new
 //! action does not compile until each distribution has its answer.
 //!
-//! - [`preflight`], [`install`], [`check`], [`load_balancer`], [`membership`], [`sign_client`]: the same for both;
+//! - [`preflight`], [`install`], [`check`], [`load_balancer`], [`membership`], [`sign_client`], [`serving`]: the same for both;
 //! - [`kubeadm`], [`etcd`]: what makes, joins and takes apart a member of that distribution.
 
 pub mod check;
@@ -11,14 +11,17 @@ pub mod kubeadm;
 pub mod load_balancer;
 pub mod membership;
 pub mod preflight;
+pub mod serving;
 pub mod sign_client;
 
 use crate::context::{Context, Done};
+use crate::host::pair;
 use quorate_proto::v1::{Distribution, Problem, order::Action};
 
 /// Carries out the order. Safe to call twice with the same order, whatever the first call got done.
 pub async fn execute(context: &Context) -> Done {
     let action = context.order.action.as_ref().ok_or_else(unknown_action)?;
+    complete_pairs(context, action)?;
     match action {
         Action::Preflight(order) => preflight::run(context, order).await,
         Action::Install(order) => install::run(context, order).await,
@@ -28,6 +31,7 @@ pub async fn execute(context: &Context) -> Done {
         Action::PromoteMember(order) => membership::promote::run(context, order).await,
         Action::RemoveMember(order) => membership::remove::run(context, order).await,
         Action::SignClient(order) => sign_client::run(context, order).await,
+        Action::SetServingNames(order) => serving::run(context, order).await,
         Action::CreateAuthority(_)
         | Action::Init(_)
         | Action::ExportJoinMaterial(_)
@@ -39,13 +43,25 @@ pub async fn execute(context: &Context) -> Done {
         | Action::ConfigureNode(_)
         | Action::DeleteNode(_)
         | Action::Reset(_)
-        | Action::SetServingNames(_)
         | Action::ProbeEndpoint(_)
         | Action::SetClusterEndpoint(_)
         | Action::SetNodeEndpoint(_)
         | Action::RestartKubeProxy(_)
         | Action::RenewCertificates(_)
         | Action::ApproveServing(_) => by_distribution(context, action).await,
+    }
+}
+
+/// What a kill has left of certificates, before anything relies on them. An order inside the daemon may not write there; then the unit
+/// that the daemon has started for it, or the next order in a unit, does it.
+fn complete_pairs(context: &Context, action: &Action) -> Result<(), Problem> {
+    match pair::complete_all(&context.paths) {
+        Err(problem) if action.runs_in_unit() => Err(problem),
+        Err(problem) => {
+            tracing::warn!(%problem, "a pair of certificate and key is half installed");
+            Ok(())
+        }
+        Ok(()) => Ok(()),
     }
 }
 

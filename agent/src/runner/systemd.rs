@@ -65,6 +65,21 @@ impl Units for Systemd {
     }
 }
 
+/// Completes half-installed pairs with a machine's full rights, which the daemon itself does not have. Ends with it.
+pub async fn complete_pairs(paths: &Paths) -> Result<(), Problem> {
+    let program = own_program()?;
+    Tool::new("systemd-run")
+        .args(["--quiet", "--no-ask-password", "--wait", "--collect"])
+        .arg("--description=quorate completes certificates")
+        .arg("--")
+        .arg(program.display().to_string())
+        .arg(format!("--root={}", paths.root().display()))
+        .arg("complete-pairs")
+        .ok()
+        .await
+        .map(|_| ())
+}
+
 fn arguments(
     unit: &str,
     id: &str,

@@ -4,6 +4,7 @@
 
 use super::data::show_to_etcd;
 use crate::host::files;
+use crate::host::pair::Pair;
 use crate::paths::Paths;
 use quorate_pki::{
     Authority, IssuedWithKey, Leaf, Name, PkiError, Usage, inspect_pem, pair_matches, signed_by,
@@ -18,15 +19,14 @@ use zeroize::Zeroizing;
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 const CA_VALIDITY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
-/// As long as the CA: there is no order that renews a member's certificates, and an expired one stops a healthy cluster.
-const LEAF_VALIDITY: Duration = CA_VALIDITY;
-/// Signed anew when prepared again with less than this left.
-const LEAST_LEFT: Duration = YEAR;
+/// The coordinator has them renewed when a third is left (RenewCertificates); an expired one would stop a healthy cluster.
+pub const LEAF_VALIDITY: Duration = YEAR;
+/// Signed anew when prepared again with less than this left: what would be renewed soon anyway.
+const LEAST_LEFT: Duration = Duration::from_secs(YEAR.as_secs() / 3);
 
-/// Who may read a file.
+/// Who may read a key.
 #[derive(Clone, Copy)]
-enum Readers {
-    Everyone,
+enum KeyReaders {
     Etcd,
     Root,
 }
@@ -92,12 +92,9 @@ pub fn create(paths: &Paths, cluster: &ClusterConfig) -> Result<(), Problem> {
 pub fn store(paths: &Paths, authority: &Authority) -> Result<(), Problem> {
     let folder = make_folder(paths)?;
     let key = authority.key_pem();
-    write(&folder.join("ca.key"), key, Readers::Root)?;
-    write(
-        &folder.join("ca.crt"),
-        authority.cert_pem(),
-        Readers::Everyone,
-    )
+    files::write_atomic(&folder.join("ca.key"), key.as_bytes(), 0o600)?;
+    let certificate = authority.cert_pem();
+    files::write_atomic(&folder.join("ca.crt"), certificate.as_bytes(), 0o644)
 }
 
 /// Brings the member's and the agent's certificates to what the order asks; good ones stay.
@@ -121,9 +118,9 @@ pub fn ensure(
     let server = leaf(&node.name, &names, Usage::Both);
     let client = leaf("quorate-agent", &[], Usage::Client);
     for (file, leaf, readers) in [
-        ("server", &server, Readers::Etcd),
-        ("peer", &server, Readers::Etcd),
-        ("client", &client, Readers::Root),
+        ("server", &server, KeyReaders::Etcd),
+        ("peer", &server, KeyReaders::Etcd),
+        ("client", &client, KeyReaders::Root),
     ] {
         ensure_pair(paths, authority, file, leaf, readers)?;
     }
@@ -135,31 +132,19 @@ fn ensure_pair(
     authority: &Authority,
     file: &str,
     leaf: &Leaf,
-    readers: Readers,
+    readers: KeyReaders,
 ) -> Result<(), Problem> {
-    let folder = make_folder(paths)?;
-    let (certificate, key) = (
-        folder.join(format!("{file}.crt")),
-        folder.join(format!("{file}.key")),
-    );
-    let present = |path: &Path| {
-        files::read_optional(path).map(|bytes| {
-            Zeroizing::new(String::from_utf8(bytes.unwrap_or_default()).unwrap_or_default())
-        })
-    };
+    let pair = Pair::new(make_folder(paths)?, file);
+    let (certificate, key) = pair.read()?;
     let now = SystemTime::now();
-    if is_good(
-        &present(&certificate)?,
-        &present(&key)?,
-        authority,
-        leaf,
-        now,
-    ) {
+    if is_good(&certificate, &key, authority, leaf, now) {
         return Ok(());
     }
     let IssuedWithKey { issued, key_pem } = authority.issue(leaf, now).map_err(unusable)?;
-    write(&key, &key_pem, readers)?;
-    write(&certificate, &issued.cert_pem, Readers::Everyone)
+    pair.install(paths, &issued.cert_pem, &key_pem, |key| match readers {
+        KeyReaders::Etcd => show_key_to_etcd(key),
+        KeyReaders::Root => Ok(()),
+    })
 }
 
 fn is_good(
@@ -216,20 +201,13 @@ fn make_folder(paths: &Paths) -> Result<std::path::PathBuf, Problem> {
     Ok(folder)
 }
 
-fn write(path: &Path, text: &str, readers: Readers) -> Result<(), Problem> {
-    match readers {
-        Readers::Everyone => files::write_atomic(path, text.as_bytes(), 0o644),
-        Readers::Root => files::write_atomic(path, text.as_bytes(), 0o600),
-        Readers::Etcd => {
-            // Root's alone until the group is set.
-            files::write_atomic(path, text.as_bytes(), 0o600)?;
-            show_to_etcd(path)?;
-            set_permissions(path, Permissions::from_mode(0o640)).map_err(|error| {
-                Problem::new("file", format!("cannot set a file's mode: {error}"))
-                    .at(path.display().to_string())
-            })
-        }
-    }
+/// A key that etcd reads and root keeps.
+pub fn show_key_to_etcd(key: &Path) -> Result<(), Problem> {
+    show_to_etcd(key)?;
+    set_permissions(key, Permissions::from_mode(0o640)).map_err(|error| {
+        Problem::new("file", format!("cannot set a file's mode: {error}"))
+            .at(key.display().to_string())
+    })
 }
 
 fn unusable(error: PkiError) -> Problem {

@@ -5,8 +5,8 @@
 //! - [`health`]: waiting until the member serves.
 
 pub mod authority;
-mod certificates;
-mod claim;
+pub mod certificates;
+pub mod claim;
 mod data;
 mod environment;
 pub mod export;
