@@ -100,9 +100,17 @@ impl Connection {
                 .connect(name, tcp)
                 .await
                 .map_err(|error| unreachable(&url, &error.to_string()))?;
-            handshake(tls, authority(&target.host, target.port)).await
+            Self::over(tls, authority(&target.host, target.port)).await
         };
         bounded(&url, within, work).await
+    }
+
+    /// Over a stream that is there already; `authority` is the host that is asked for.
+    pub async fn over<S>(stream: S, authority: String) -> Result<Self, Problem>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        handshake(stream, authority).await
     }
 
     /// Any status is an answer; only no answer is an error.

@@ -1,7 +1,7 @@
 //! Dispatch of orders: one file an order, two distributions. Every pair of action and distribution is named, so that a new
 //! action does not compile until each distribution has its answer.
 //!
-//! - [`preflight`], [`install`], [`check`], [`load_balancer`], [`membership`], [`sign_client`], [`serving`]: the same for both;
+//! - [`preflight`], [`install`], [`check`], [`load_balancer`], [`membership`], [`sign_client`], [`serving`], [`probe`]: the same for both;
 //! - [`kubeadm`], [`etcd`]: what makes, joins and takes apart a member of that distribution.
 
 pub mod check;
@@ -11,6 +11,7 @@ pub mod kubeadm;
 pub mod load_balancer;
 pub mod membership;
 pub mod preflight;
+pub mod probe;
 pub mod serving;
 pub mod sign_client;
 
@@ -32,6 +33,7 @@ pub async fn execute(context: &Context) -> Done {
         Action::RemoveMember(order) => membership::remove::run(context, order).await,
         Action::SignClient(order) => sign_client::run(context, order).await,
         Action::SetServingNames(order) => serving::run(context, order).await,
+        Action::ProbeEndpoint(order) => probe::run(context, order).await,
         Action::CreateAuthority(_)
         | Action::Init(_)
         | Action::ExportJoinMaterial(_)
@@ -43,7 +45,6 @@ pub async fn execute(context: &Context) -> Done {
         | Action::ConfigureNode(_)
         | Action::DeleteNode(_)
         | Action::Reset(_)
-        | Action::ProbeEndpoint(_)
         | Action::SetClusterEndpoint(_)
         | Action::SetNodeEndpoint(_)
         | Action::RestartKubeProxy(_)
