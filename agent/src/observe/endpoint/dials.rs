@@ -52,6 +52,11 @@ impl Dials {
         for endpoint in &pace.watch {
             targets.push((endpoint, self.resolve(endpoint).await));
         }
+        // A connection to an address that two of them have says nothing of which one was meant.
+        let shared = shared(&targets);
+        for (_, addresses) in &mut targets {
+            addresses.retain(|address| !shared.contains(address));
+        }
         let tables = ["tcp", "tcp6"].map(|table| {
             // The agent's own network is the machine's.
             fs::read_to_string(paths.at("/proc/net").join(table)).unwrap_or_default()
@@ -118,6 +123,18 @@ impl Dials {
             self.programs.insert(inode, program);
         }
     }
+}
+
+fn shared(targets: &[(&Endpoint, Vec<SocketAddr>)]) -> BTreeSet<SocketAddr> {
+    let mut seen = BTreeSet::new();
+    let distinct = targets
+        .iter()
+        .map(|(_, addresses)| addresses.iter().collect::<BTreeSet<_>>());
+    distinct
+        .flatten()
+        .filter(|address| !seen.insert(**address))
+        .copied()
+        .collect()
 }
 
 fn summary(
@@ -206,6 +223,17 @@ mod tests {
             user: 0,
             inode,
         }
+    }
+
+    #[test]
+    fn an_address_of_two_endpoints_tells_nothing() {
+        let (a, b, c) = ("10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1");
+        let parsed = |list: &[&str]| -> Vec<SocketAddr> {
+            list.iter().map(|it| it.parse().unwrap()).collect()
+        };
+        let (one, two) = (Endpoint::default(), Endpoint::default());
+        let targets = [(&one, parsed(&[a, a, b])), (&two, parsed(&[b, c]))];
+        assert_eq!(shared(&targets), parsed(&[b]).into_iter().collect());
     }
 
     #[test]

@@ -15,6 +15,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub const KUBE_SYSTEM: &str = "/api/v1/namespaces/kube-system";
+/// In every API server's certificate, and in every member's of an etcd cluster.
+const KUBERNETES_NAME: &str = "kubernetes";
+const ETCD_NAME: &str = "localhost";
 /// One call to etcd through the endpoint.
 const CALL: Duration = Duration::from_secs(5);
 
@@ -39,21 +42,37 @@ pub enum Questions {
 #[derive(Clone)]
 pub struct Caller {
     pub host: String,
+    /// The name that certificates have to cover: the endpoint's, or one that all members' cover already.
+    pub expected: String,
     /// Without any this node can only see whether somebody answers.
     pub as_client: Option<(Credentials, Questions)>,
     pub paths: Paths,
 }
 
 impl Caller {
-    pub async fn of(context: &Context, place: &(String, u16)) -> Result<Self, Problem> {
+    pub async fn of(
+        context: &Context,
+        place: &(String, u16),
+        pending: bool,
+    ) -> Result<Self, Problem> {
         let paths = &context.paths;
-        let as_client = match distribution(context)? {
+        let distribution = distribution(context)?;
+        let as_client = match distribution {
             Distribution::Kubeadm => kubernetes(context).await?,
             Distribution::Etcd => etcd(paths)?,
             Distribution::Unspecified => None,
         };
         Ok(Caller {
             host: place.0.clone(),
+            expected: match distribution {
+                Distribution::Kubeadm | Distribution::Etcd | Distribution::Unspecified
+                    if !pending =>
+                {
+                    place.0.clone()
+                }
+                Distribution::Kubeadm => KUBERNETES_NAME.to_owned(),
+                Distribution::Etcd | Distribution::Unspecified => ETCD_NAME.to_owned(),
+            },
             as_client,
             paths: paths.clone(),
         })
@@ -66,6 +85,8 @@ impl Caller {
     /// For etcd, whose members say which cluster they are of only to a client of its own protocol.
     pub async fn prove_cluster(&self, place: &(String, u16)) -> Result<(), Problem> {
         match self.as_client {
+            // Its authority is this cluster's alone, which the handshakes have shown.
+            Some((_, Questions::Etcd)) if self.expected != self.host => return Ok(()),
             Some((_, Questions::Etcd)) => {}
             Some((_, Questions::Cluster { .. } | Questions::Node { .. })) | None => return Ok(()),
         }

@@ -41,7 +41,7 @@ async fn secure(
     credentials: &Credentials,
     tcp: TcpStream,
 ) -> Result<TlsStream<TcpStream>, Error> {
-    let name = ServerName::try_from(caller.host.clone())
+    let name = ServerName::try_from(caller.expected.clone())
         .map_err(|error| Error::new(ErrorKind::InvalidInput, error))?;
     let handshake = TlsConnector::from(credentials.tls.clone()).connect(name, tcp);
     match timeout(WITHIN, handshake).await {
@@ -69,7 +69,7 @@ async fn untrusted(
     };
     let info = served.info;
     let ours = der_signed_by(&served.der, &credentials.authority_pem).unwrap_or(false);
-    let covered = Name::parse(&caller.host).is_ok_and(|name| info.covers(&name));
+    let covered = Name::parse(&caller.expected).is_ok_and(|name| info.covers(&name));
     let now = SystemTime::now();
     Seen::Untrusted(Certificate {
         ours,
@@ -173,13 +173,12 @@ fn silence() -> String {
 }
 
 fn refusal(error: &Error) -> String {
-    match error.kind() {
-        ErrorKind::ConnectionRefused => {
-            "nothing listens there, or a firewall rejects it".to_owned()
-        }
-        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
-            format!("there is no way to it from here: {error}")
-        }
-        _ => error.to_string(),
+    let kind = error.kind();
+    if kind == ErrorKind::ConnectionRefused {
+        return "nothing listens there, or a firewall rejects it".to_owned();
     }
+    if [ErrorKind::HostUnreachable, ErrorKind::NetworkUnreachable].contains(&kind) {
+        return format!("there is no way to it from here: {error}");
+    }
+    error.to_string()
 }

@@ -36,7 +36,7 @@ pub async fn run(context: &Context, order: &ProbeEndpoint) -> Done {
     let port = u16::try_from(endpoint.port).map_err(|_| malformed())?;
     let place = (endpoint.host.clone(), port);
     let addresses = resolve(&place).await?;
-    let caller = Caller::of(context, &place).await?;
+    let caller = Caller::of(context, &place, order.names_pending).await?;
     let seen = dial_all(&caller, &addresses, &order.servers).await;
     let names = verdict::judge(&seen, &order.servers, caller.sees_servers())
         .map_err(|problem| problem.at(crate::kube::carrier::text(&place)))?;
