@@ -1,12 +1,13 @@
 //! What `quorate certificates` takes.
 
-use super::{ChangeArgs, ClusterArgs, OutputArgs};
+use super::{ChangeArgs, ClusterArgs, Format, OutputArgs};
 use crate::spec::address::parse_host;
 use clap::{ArgGroup, Args, Subcommand};
 
-/// Without a subcommand it lists.
+/// Without a subcommand it lists. A word that could be either is the subcommand: options may stand before it, so that
+/// clap's own rule, which takes it for the cluster then, would surprise.
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(subcommand_precedence_over_arg = true)]
 pub struct CertificatesArgs {
     #[command(subcommand)]
     pub command: Option<CertificatesCommand>,
@@ -36,6 +37,13 @@ pub struct CertificatesListArgs {
     pub cluster: Option<String>,
     #[command(flatten)]
     pub output: OutputArgs,
+}
+
+impl CertificatesListArgs {
+    /// Whether anything was given that only the list takes.
+    pub fn is_empty(&self) -> bool {
+        self.name.is_none() && self.cluster.is_none() && self.output.output == Format::default()
+    }
 }
 
 #[derive(Debug, Args)]

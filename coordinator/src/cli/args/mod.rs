@@ -148,7 +148,8 @@ mod tests {
             ("certificates list --cluster prod", true),
             ("certificates issued -o name", true),
             ("certificates renew --node cp1 --node cp2 --yes", true),
-            ("certificates prod renew", false),
+            ("certificates -q renew --yes", true),
+            ("certificates --context c.yaml issued -o name", true),
             ("certificates set-names --cluster prod", false),
             (
                 "certificates set-names --add api.example --drop 10.0.0.9",

@@ -88,8 +88,15 @@ async fn renews_and_changes_names() {
         assert!(ran.err.contains(says), "{}", ran.err);
         assert_eq!(harness.fake.calls().pop().as_deref(), Some(call));
     }
-    let ran = harness
-        .run("certificates set-names --add a.example --drop a.example --yes")
-        .await;
-    assert_eq!(ran.code, 2, "{}", ran.err);
+    let calls = harness.fake.calls();
+    for unclear in [
+        "certificates set-names --add a.example --drop a.example --yes",
+        "certificates prod renew --yes",
+        "certificates --cluster prod renew --yes",
+        "certificates -o json issued",
+    ] {
+        let ran = harness.run(unclear).await;
+        assert_eq!(ran.code, 2, "{unclear}: {}", ran.err);
+    }
+    assert_eq!(harness.fake.calls(), calls);
 }

@@ -18,6 +18,13 @@ use quorate_proto::v1::{
 };
 
 pub async fn run(session: &Session<'_>, args: CertificatesArgs) -> Outcome<Exit> {
+    if args.command.is_some() && !args.list.is_empty() {
+        return Err(Failure::new(
+            Exit::Usage,
+            Problem::new("usage", "the cluster and -o stand behind the subcommand")
+                .next("such as: quorate certificates renew --cluster NAME"),
+        ));
+    }
     match args.command {
         None => list(session, args.list).await,
         Some(CertificatesCommand::List(args)) => list(session, args).await,
