@@ -64,7 +64,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         epoch = daemon.parts.epoch,
         sessions = %daemon.session_address,
         enrolment = %daemon.enroll_address,
-        metrics = ?daemon.metrics_address,
+        metrics = daemon.metrics_address.map(|at| at.to_string()),
         "the coordinator serves"
     );
     let asked = tokio::select! {

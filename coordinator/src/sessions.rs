@@ -2,12 +2,16 @@
 //! the nodes that are not revoked, and a name's newer session ends its older one.
 
 mod event;
+mod lines;
 mod view;
 
 pub use event::{Event, Node, Sealed};
 pub use view::NodeView;
 
-use quorate_proto::v1::{CoordinatorMessage, Goodbye, Hello, NodeReport, coordinator_message};
+use lines::Heard;
+use quorate_proto::v1::{
+    CoordinatorMessage, Goodbye, Hello, NodeReport, OrderProgress, coordinator_message,
+};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,6 +42,7 @@ pub fn outbox() -> (OutboxSender, Outbox) {
 struct Slot {
     view: NodeView,
     live: Option<Live>,
+    heard: Heard,
 }
 
 struct Live {
@@ -94,14 +99,20 @@ impl Sessions {
             ended: session.ended.clone(),
         };
         let view = NodeView::connected(&node, session.number, &hello, peer);
-        let older = self.lock().insert(
-            node.name.clone(),
-            Slot {
+        let older = {
+            let mut nodes = self.lock();
+            let older = nodes.remove(&node.name);
+            let (older, heard) = older.map(|slot| (slot.live, slot.heard)).unzip();
+            let slot = Slot {
                 view,
                 live: Some(live),
-            },
-        );
-        if let Some(older) = older.and_then(|slot| slot.live) {
+                // Of orders that go on across sessions.
+                heard: heard.unwrap_or_default(),
+            };
+            nodes.insert(node.name.clone(), slot);
+            older.flatten()
+        };
+        if let Some(older) = older {
             older.ended.cancel();
         }
         self.tell(Event::Connected { node, hello }).await;
@@ -137,9 +148,13 @@ impl Sessions {
         }
     }
 
-    /// For events that may be lost: progress lines.
-    pub fn mention(&self, event: Event) {
-        let _ = self.events.try_send(event);
+    /// Passes a line on, unless it was; it may be lost when the engine is behind.
+    pub fn progress(&self, session: &Session, progress: OrderProgress) {
+        let new = self.with_current(session, |slot| slot.heard.is_new(&progress));
+        if new == Some(true) {
+            let node = session.node.clone();
+            let _ = self.events.try_send(Event::Progress { node, progress });
+        }
     }
 
     /// For events that must arrive; waits while the engine is behind.

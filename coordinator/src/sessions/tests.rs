@@ -96,18 +96,42 @@ async fn revocation_hits_the_identity_and_not_the_name() {
 #[tokio::test]
 async fn progress_is_dropped_before_anything_waits() {
     let (sessions, mut events) = Sessions::new();
-    for _ in 0..2 * EVENTS {
-        let progress = OrderProgress::default();
-        sessions.mention(Event::Progress {
-            node: node("a"),
-            progress,
-        });
+    let (session, _outbox) = open(&sessions, node("a")).await;
+    for sequence in 1..2 * EVENTS as u64 {
+        sessions.progress(&session, progress(sequence));
     }
     let mut seen = 0;
     while events.try_recv().is_ok() {
         seen += 1;
     }
     assert_eq!(seen, EVENTS);
+}
+
+fn progress(sequence: u64) -> OrderProgress {
+    OrderProgress {
+        id: "o1".to_owned(),
+        sequence,
+        line: "unpacks".to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_restarted_says_nothing_twice() {
+    let (sessions, mut events) = Sessions::new();
+    let (before, _outbox) = open(&sessions, node("a")).await;
+    sessions.progress(&before, progress(1));
+    let (after, _outbox) = open(&sessions, node("a")).await;
+    for sequence in [1, 2] {
+        sessions.progress(&after, progress(sequence));
+    }
+    sessions.progress(&before, progress(3));
+    let mut seen = Vec::new();
+    while let Ok(event) = events.try_recv() {
+        if let Event::Progress { progress, .. } = event {
+            seen.push(progress.sequence);
+        }
+    }
+    assert_eq!(seen, [1, 2], "nor does the session that has ended");
 }
 
 #[tokio::test]

@@ -156,7 +156,7 @@ async fn receive(parts: &Parts, session: &Session, message: Theirs) {
             let order = accepted.id;
             parts.sessions.tell(Event::Accepted { node, order }).await;
         }
-        Theirs::Progress(progress) => parts.sessions.mention(Event::Progress { node, progress }),
+        Theirs::Progress(progress) => parts.sessions.progress(session, progress),
         Theirs::Done(OrderDone {
             result: Some(result),
             sealed,
