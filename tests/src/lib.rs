@@ -1,6 +1,7 @@
 //! The lab: real Debian hosts with systemd as PID 1 on one machine, and the means to break them. And the product on it: the built
 //! packages installed and enrolled as a user would.
 
+pub mod bench;
 pub mod demo;
 pub mod lab;
 pub mod product;

@@ -1,10 +1,12 @@
 //! `lab`: hosts to try things on by hand.
 
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
+use quorate_tests::bench;
 use quorate_tests::lab::Lab;
 
 #[derive(Parser)]
@@ -36,6 +38,14 @@ enum Verb {
     List,
     /// Show what the product can do
     Demo,
+    /// Measure how long forming a cluster takes, with the plain tools and with quorate
+    Bench {
+        /// How often each way is taken; the best counts
+        #[arg(long, default_value_t = 1, value_name = "COUNT")]
+        rounds: u32,
+        /// Where the figures go [default: target/bench/forming.json]
+        out: Option<PathBuf>,
+    },
 }
 
 fn main() -> Result<()> {
@@ -45,6 +55,7 @@ fn main() -> Result<()> {
         Verb::Down { names } => down(&names),
         Verb::List => list(),
         Verb::Demo => quorate_tests::demo::run(),
+        Verb::Bench { rounds, out } => bench::run(&bench::Options { rounds, out }),
     }
 }
 

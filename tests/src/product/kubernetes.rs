@@ -20,6 +20,14 @@ const LAB_CONFIG: &str = r"
     conntrack: {maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}
 ";
 
+/// The same as documents of their own, for kubeadm itself.
+pub fn lab_config() -> String {
+    LAB_CONFIG
+        .lines()
+        .map(|line| format!("{}\n", line.trim_start_matches("    ")))
+        .collect()
+}
+
 /// `QUORATE_KUBERNETES`: holds bin/{kubeadm,kubelet,kubectl}, images/*.tar, debs/*.deb, manifests/cni.yaml.
 pub fn given() -> Result<Option<PathBuf>> {
     let Some(folder) = std::env::var_os("QUORATE_KUBERNETES").map(PathBuf::from) else {
@@ -53,7 +61,7 @@ pub fn add_artifacts(fleet: &Fleet, folder: &Path) -> Result<()> {
     fleet.coordinator.write("/root/cni.yaml", manifest, 0o644)
 }
 
-fn version(folder: &Path) -> Result<String> {
+pub fn version(folder: &Path) -> Result<String> {
     let output = std::process::Command::new(folder.join("bin/kubeadm"))
         .args(["version", "-o", "short"])
         .output()
