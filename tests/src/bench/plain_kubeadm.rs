@@ -163,15 +163,10 @@ impl Plain for PlainKubeadm {
             "--kubeconfig",
             "/root/no-such.conf",
         ])?;
-        host.ok([
-            "find",
-            "/etc/cni/net.d",
-            "/var/lib/cni",
-            "/var/lib/etcd",
-            "-mindepth",
-            "1",
-            "-delete",
-        ])?;
+        let folders = ["/etc/cni/net.d", "/var/lib/cni", "/var/lib/etcd"];
+        host.ok(["mkdir", "-p"].iter().chain(&folders))?;
+        let remove = ["-mindepth", "1", "-delete"];
+        host.ok(["find"].iter().chain(&folders).chain(&remove))?;
         for table in ["filter", "nat", "mangle"] {
             host.ok(["iptables", "--table", table, "--flush"])?;
             host.ok(["iptables", "--table", table, "--delete-chain"])?;

@@ -62,14 +62,36 @@ pub fn add_artifacts(fleet: &Fleet, folder: &Path) -> Result<()> {
 }
 
 pub fn version(folder: &Path) -> Result<String> {
-    let output = std::process::Command::new(folder.join("bin/kubeadm"))
-        .args(["version", "-o", "short"])
-        .output()
-        .context("kubeadm version")?;
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    Ok(kubeadm(folder, &["version", "-o", "short"])?
+        .trim()
+        .to_owned())
 }
 
-/// A kubeadm cluster on these hosts.
+/// The pause image of this Kubernetes: Debian's containerd has an older one in mind, which the folder does not hold.
+pub fn sandbox_image(folder: &Path) -> Result<String> {
+    let version = version(folder)?;
+    let images = kubeadm(
+        folder,
+        &["config", "images", "list", "--kubernetes-version", &version],
+    )?;
+    let image = images.lines().find(|image| image.contains("/pause:"));
+    Ok(image.context("kubeadm lists no pause image")?.to_owned())
+}
+
+fn kubeadm(folder: &Path, arguments: &[&str]) -> Result<String> {
+    let output = std::process::Command::new(folder.join("bin/kubeadm"))
+        .args(arguments)
+        .output()
+        .context("cannot run kubeadm")?;
+    ensure!(
+        output.status.success(),
+        "kubeadm {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// A kubeadm cluster on these hosts, behind a managed load balancer if one is named.
 pub fn file(
     fleet: &Fleet,
     name: &str,
@@ -77,24 +99,49 @@ pub fn file(
     workers: &[&str],
     balancer: Option<&str>,
 ) -> Result<String> {
+    let endpoint = match balancer {
+        Some(host) => Some(format!("{}:6443", fleet.node(host)?.ip())),
+        None => None,
+    };
+    let balancers: Vec<&str> = balancer.into_iter().collect();
+    file_at(
+        fleet,
+        name,
+        endpoint.as_deref(),
+        members,
+        workers,
+        &balancers,
+    )
+}
+
+/// The same at any endpoint: with load balancers that need not be it.
+pub fn file_at(
+    fleet: &Fleet,
+    name: &str,
+    endpoint: Option<&str>,
+    members: &[&str],
+    workers: &[&str],
+    balancers: &[&str],
+) -> Result<String> {
     let folder = given()?.context("QUORATE_KUBERNETES")?;
     let mut text = format!(
         "name: {name}\ndistribution: kubeadm\nversion: {}\n",
         version(&folder)?
     );
-    if let Some(balancer) = balancer {
-        let ip = fleet.node(balancer)?.ip();
-        text.push_str(&format!(
-            "endpoint: {ip}:6443\nloadBalancer:\n  mode: managed\n"
-        ));
+    if let Some(endpoint) = endpoint {
+        text.push_str(&format!("endpoint: {endpoint}\n"));
+    }
+    if !balancers.is_empty() {
+        text.push_str("loadBalancer:\n  mode: managed\n");
         text.push_str(
             "  frontends:\n    - {name: web, port: 80, backendPort: 30080, to: workers}\n",
         );
     }
     text.push_str("ignorePreflightErrors: [SystemVerification, KernelModules, EtcdDiskLatency]\nkubernetes:\n");
-    text.push_str(
-        "  addons: [cni.yaml]\n  containerd: {systemdCgroup: false, restrictOomScoreAdj: true}\n",
-    );
+    text.push_str(&format!(
+        "  addons: [cni.yaml]\n  containerd: {{systemdCgroup: false, restrictOomScoreAdj: true, sandboxImage: '{}'}}\n",
+        sandbox_image(&folder)?
+    ));
     text.push_str(&format!("  config: |{LAB_CONFIG}"));
     text.push_str("nodes:\n");
     let zones = ["a", "b", "c"];
@@ -112,7 +159,7 @@ pub fn file(
             ", labels: {tier: app}",
         ));
     }
-    if let Some(balancer) = balancer {
+    for balancer in balancers {
         text.push_str(&node(fleet.node(balancer)?, "load-balancer", ""));
     }
     Ok(text)
