@@ -3,4 +3,5 @@
 mod faults;
 mod formation;
 mod kubernetes;
+mod load;
 mod smoke;

@@ -3,10 +3,13 @@
 //! Peers are cut off on the switch, not in the host: what the product itself does with a host's own
 //! firewall then neither undoes a cut nor is disturbed by it.
 
+use std::fs::File;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::process::Command;
+use std::thread;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
+use nix::sched::{CloneFlags, setns};
 
 use super::machine;
 use super::place::Place;
@@ -143,6 +146,22 @@ pub(super) fn remove_all(place: &Place) -> Result<()> {
 pub(super) fn run_on_switch(place: &Place, args: &[&str]) -> Result<String> {
     let switch = place.scoped(SWITCH);
     machine::run("ip", ["netns", "exec", &switch].iter().chain(args))
+}
+
+/// Runs on a thread of its own, as a thread's network is for life.
+pub(super) fn on_switch<T: Send>(place: &Place, work: impl FnOnce() -> T + Send) -> Result<T> {
+    let path = netns_path(place, SWITCH);
+    let namespace = File::open(&path).with_context(|| format!("cannot open {path}"))?;
+    thread::scope(|scope| {
+        let worker = scope.spawn(|| -> Result<T> {
+            setns(&namespace, CloneFlags::CLONE_NEWNET)
+                .context("cannot enter the lab's network")?;
+            Ok(work())
+        });
+        worker
+            .join()
+            .map_err(|_| anyhow!("work in the lab's network panicked"))?
+    })
 }
 
 /// The path by which a process joins a host's network.

@@ -121,6 +121,11 @@ impl Lab {
         network::run_on_switch(&self.shared.place, args)
     }
 
+    /// Does something on the lab's network, beside the hosts. Sockets that it makes stay there, as do threads that it starts.
+    pub fn beside_hosts<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
+        network::on_switch(&self.shared.place, work)
+    }
+
     /// Every host there is.
     pub fn all(&self) -> Vec<Host> {
         let hosts = locked(&self.hosts);

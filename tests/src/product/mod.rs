@@ -1,12 +1,14 @@
 //! The product on lab hosts, handled as a user would: packages, tokens, the command line.
 //!
 //! - [`packages`]: the .debs under test; [`fleet`]: a coordinator and enrolled nodes; [`file`]: cluster files;
-//!   [`etcd`]: etcd seen with etcdctl, apart from the product, and [`observer`] all the time; [`kubernetes`]: real Kubernetes, where its binaries are given.
+//!   [`etcd`]: etcd seen with etcdctl, apart from the product, and [`observer`] all the time; [`kubernetes`]: real Kubernetes, where its binaries are given;
+//!   [`load`]: clients that notice.
 
 pub mod etcd;
 pub mod file;
 pub mod fleet;
 pub mod kubernetes;
+pub mod load;
 pub mod observer;
 pub mod packages;
 
