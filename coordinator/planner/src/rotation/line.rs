@@ -121,6 +121,16 @@ fn workers(facts: &Facts, intent: &Intent, turn: &mut Turn) {
     }
 }
 
+/// A pod without a mark is as kubeadm made it: right until the endpoint first moves, and on a node that was away then.
+fn is_old(facts: &Facts, intent: &Intent, node: &NodeName, held: &str, wanted: &str) -> bool {
+    let rotation = intent.endpoint.rotation.as_ref();
+    let moves = rotation.is_some_and(|it| it.other.is_some());
+    match held {
+        "" => moves || facts.behind.contains(node),
+        held => held != wanted,
+    }
+}
+
 /// Proxies that run with an earlier configuration, of nodes that can be reached. One batch at a time.
 fn proxies(facts: &Facts, intent: &Intent, turn: &mut Turn) {
     let Observed::Known(objects) = &facts.objects else {
@@ -134,7 +144,9 @@ fn proxies(facts: &Facts, intent: &Intent, turn: &mut Turn) {
     let old: BTreeSet<NodeName> = objects
         .proxies
         .iter()
-        .filter(|(node, address)| present.contains(*node) && *address != &wanted)
+        .filter(|(node, address)| {
+            present.contains(*node) && is_old(facts, intent, node, address, &wanted)
+        })
         .map(|(node, _)| node.clone())
         .take(WORKERS_AT_ONCE)
         .collect();

@@ -316,6 +316,25 @@ fn joins_wait_while_the_endpoint_moves() {
 }
 
 #[test]
+fn a_repair_leaves_alone_what_is_as_kubeadm_made_it() {
+    let (mut facts, mut intent) = cluster(1);
+    let rotation = intent.endpoint.rotation.as_mut().unwrap();
+    (rotation.other, rotation.target) = (None, address("10.0.0.1"));
+    rotation.without_absent = true;
+    assert_eq!(predict::unroll_rotation(&facts, &intent, NOW), vec![]);
+    facts.behind.insert(name("n4"));
+    let stages = predict::unroll_rotation(&facts, &intent, NOW);
+    let restarted = SideStep::RestartProxies {
+        via: name("n1"),
+        nodes: [name("n4")].into(),
+    };
+    assert_eq!(
+        stages.iter().flat_map(|it| &it.side).collect::<Vec<_>>(),
+        [&restarted]
+    );
+}
+
+#[test]
 fn a_foreign_load_balancer_is_proven_before_the_end() {
     let (mut facts, mut intent) = (healthy(3), intent(3));
     intent.balancing = crate::intent::Balancing::External;
