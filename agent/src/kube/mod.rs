@@ -15,3 +15,5 @@ pub mod kubectl;
 pub mod objects;
 pub mod own;
 pub mod serving;
+#[cfg(test)]
+pub mod testing;

@@ -103,6 +103,9 @@ async fn of_kubeadm(context: &Context, action: &Action) -> Done {
         Action::ConfigureNode(order) => kubeadm::node::configure(context, order).await,
         Action::DeleteNode(order) => kubeadm::node::delete(context, order).await,
         Action::Reset(order) => kubeadm::reset::run(context, order).await,
+        Action::SetClusterEndpoint(order) => kubeadm::endpoint::cluster::run(context, order).await,
+        Action::SetNodeEndpoint(order) => kubeadm::endpoint::node::run(context, order).await,
+        Action::RestartKubeProxy(order) => kubeadm::endpoint::proxy::run(context, order).await,
         Action::Preflight(_)
         | Action::Install(_)
         | Action::Check(_)
@@ -113,9 +116,6 @@ async fn of_kubeadm(context: &Context, action: &Action) -> Done {
         | Action::SignClient(_)
         | Action::SetServingNames(_)
         | Action::ProbeEndpoint(_)
-        | Action::SetClusterEndpoint(_)
-        | Action::SetNodeEndpoint(_)
-        | Action::RestartKubeProxy(_)
         | Action::RenewCertificates(_)
         | Action::ApproveServing(_) => Err(misdirected(action)),
     }

@@ -15,7 +15,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::Duration;
 
-const UNIT: &str = "kubelet.service";
+pub const UNIT: &str = "kubelet.service";
 const CURRENT: &str = "kubelet-client-current.pem";
 /// The kubelet doubles the time between its tries from 0.8 s to 30 s: after 5 s it waits longer than a start takes.
 const PATIENT_FOR: Duration = Duration::from_secs(5);

@@ -7,12 +7,14 @@
 //! - [`documents`], [`config`]: kubeadm's YAML of one node (pure); [`guard`]: what the user may not set (pure);
 //! - [`layout`]: kubeadm's files; [`claim`]: one node, one cluster; [`phase`]: runs kubeadm;
 //! - [`pki`]: certificates, all or none of them; [`kubelet`]: its files and its identity; [`ready`]: waits;
-//! - [`mark`], [`labels`], [`token`]: objects of the API (pure).
+//! - [`mark`], [`labels`], [`token`]: objects of the API (pure); [`endpoint`]: the way to another endpoint;
+//! - [`static_pod`]: starts a component anew.
 
 pub mod authority;
 pub mod claim;
 pub mod config;
 pub mod documents;
+pub mod endpoint;
 pub mod export;
 pub mod finish;
 pub mod firewall;
@@ -32,6 +34,7 @@ pub mod ready;
 pub mod remains;
 pub mod reset;
 pub mod start;
+pub mod static_pod;
 pub mod token;
 pub mod worker;
 

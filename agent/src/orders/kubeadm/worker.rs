@@ -75,7 +75,7 @@ async fn went_through(context: &Context) -> Result<bool, Problem> {
 }
 
 /// The kubelet as itself, if it has got so far.
-fn kubelet_target(layout: &Layout<'_>) -> Option<Target> {
+pub fn kubelet_target(layout: &Layout<'_>) -> Option<Target> {
     let kubelet = Kubeconfig::read(&layout.kubernetes("kubelet.conf")).ok()?;
     let (host, port) = kubelet.endpoint()?;
     let pair = Some((kubelet.certificate_pem.as_str(), kubelet.key_pem.as_str()));
