@@ -8,9 +8,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Real control planes on two cores.
-const FORM: Duration = Duration::from_secs(540);
+pub const FORM: Duration = Duration::from_secs(540);
 
-fn fleet(folder: &Path, nodes: &[&str]) -> Result<Fleet> {
+pub fn fleet(folder: &Path, nodes: &[&str]) -> Result<Fleet> {
     let lab = Lab::open()?;
     let debs = lab.debs(&["haproxy"])?;
     let tools = lab.debs(&["etcd-client"])?;
@@ -27,7 +27,7 @@ fn fleet(folder: &Path, nodes: &[&str]) -> Result<Fleet> {
     Ok(fleet)
 }
 
-fn all_ready(fleet: &Fleet, names: &[&str]) -> Result<()> {
+pub fn all_ready(fleet: &Fleet, names: &[&str]) -> Result<()> {
     eventually(Duration::from_secs(120), "all nodes to be Ready", || {
         let nodes = kubernetes::nodes(fleet.node("n1")?)?;
         let mut ready: Vec<String> = nodes.into_iter().filter(|n| n.1).map(|n| n.0).collect();

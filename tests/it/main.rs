@@ -4,4 +4,7 @@ mod faults;
 mod formation;
 mod kubernetes;
 mod load;
+mod rotation;
+mod rotation_faults;
+mod rotation_kubernetes;
 mod smoke;
