@@ -176,7 +176,11 @@ fn merge(object: &mut Value, patch: &Value) {
                     map.remove(key);
                 }
             }
-            other => merge(&mut object[key.as_str()], other),
+            other @ (Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_)
+            | Value::Object(_)) => merge(&mut object[key.as_str()], other),
         }
     }
 }
