@@ -94,7 +94,6 @@ fn power_off(fleet: &Fleet, host: &Host) -> Result<()> {
 
 /// The rotation has come as far as it can without this node, and says so.
 fn held_up_by(fleet: &Fleet, host: &Host) -> Result<()> {
-    endpoint::reached(fleet, CLUSTER, "drop")?;
     eventually(BACK, &format!("the drop to wait for {host}"), || {
         let rotation = endpoint::show(fleet, CLUSTER)?["rotation"].take();
         let lists = |key: &str| {

@@ -13,7 +13,7 @@ const STAGE: Duration = Duration::from_secs(240);
 const COMMAND: Duration = Duration::from_secs(60);
 /// Longer than any test: it ends when the test says so.
 pub const HELD: &str = "30m";
-pub const STAGES: [&str; 4] = ["accept", "switch", "soak", "drop"];
+pub const STAGES: [&str; 5] = ["accept", "switch", "soak", "drop", "retire"];
 
 /// Also of a cluster that is not in line, for which the command ends with 3.
 pub fn show(fleet: &Fleet, cluster: &str) -> Result<Value> {

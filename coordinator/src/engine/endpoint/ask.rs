@@ -4,9 +4,9 @@ use super::{precheck, refuse};
 use crate::engine::operation::{self, Asked};
 use crate::engine::plan::{current_facts, wire_stage};
 use crate::engine::records::ClusterRecord;
-use crate::engine::shared::Shared;
+use crate::engine::shared::{Shared, stored};
 use crate::engine::{apply, wants};
-use crate::store::{Entry, Transaction};
+use crate::store::{Entry, Key, Transaction};
 use quorate_pki::Name;
 use quorate_planner::endpoint::{Renewal, Rotation, Stage};
 use quorate_planner::intent::NodeName;
@@ -209,13 +209,26 @@ pub async fn drop_old(
             request.cluster
         )));
     }
-    begin(shared, caller, "endpoint-drop", entry, |record| {
+    let word = |record: &mut ClusterRecord| {
         if let Some(rotation) = &mut record.rotation {
             rotation.hurry = true;
             rotation.without_absent |= request.without_absent;
         }
-    })
-    .await
+    };
+    let Some(operation) = entry.value.operation.clone() else {
+        return begin(shared, caller, "endpoint-drop", entry, word).await;
+    };
+    // The rotation under way goes on with it.
+    let mut record = entry.value;
+    word(&mut record);
+    let key = Key::cluster(&record.name);
+    let transaction = Transaction::new()
+        .unchanged(key.clone(), entry.revision)
+        .put(key, &record)
+        .audit(caller, "endpoint-drop", record.name.clone());
+    shared.store.commit(transaction).await.map_err(stored)?;
+    shared.wake(&record.name);
+    Ok(running(&operation))
 }
 
 /// Nothing moves; whoever holds something else is brought back in line. Nodes that are away are left for their return.
