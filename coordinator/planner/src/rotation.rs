@@ -59,7 +59,8 @@ pub fn next(facts: &Facts, intent: &Intent, now: Time) -> Turn {
     };
     turn.behind = presence::away(facts, intent);
     let running = |step: &SideStep| facts.is_running(step.kind(), step.nodes().1);
-    if turn.steps.iter().any(running) {
+    // Also one that was begun before the rotation was turned round: what it does is still to be seen.
+    if facts.running.iter().any(|run| run.kind.moves_endpoint()) {
         turn.advance = None;
     }
     turn.steps.retain(|step| {

@@ -62,6 +62,35 @@ impl StepKind {
         }
     }
 
+    /// Whether it changes what a rotation looks at.
+    pub fn moves_endpoint(self) -> bool {
+        match self {
+            StepKind::SetNames
+            | StepKind::SetCarriers
+            | StepKind::SetObjects
+            | StepKind::RestartProxies
+            | StepKind::Probe => true,
+            StepKind::Preflight
+            | StepKind::Install
+            | StepKind::ConfigureBalancer
+            | StepKind::CreateAuthority
+            | StepKind::Prepare
+            | StepKind::Finish
+            | StepKind::JoinWorker
+            | StepKind::Reset
+            | StepKind::Found
+            | StepKind::StartMember
+            | StepKind::ApplyManifests
+            | StepKind::ConfigureNode
+            | StepKind::DeleteNode
+            | StepKind::AddMember
+            | StepKind::PromoteMember
+            | StepKind::RemoveMember
+            | StepKind::Renew
+            | StepKind::ApproveServing => false,
+        }
+    }
+
     /// Whether a member that serves is changed by it: one member at a time.
     pub fn touches_member(self) -> bool {
         match self {

@@ -124,7 +124,7 @@ fn workers(facts: &Facts, intent: &Intent, turn: &mut Turn) {
 /// A pod without a mark is as kubeadm made it: right until the endpoint first moves, and on a node that was away then.
 fn is_old(facts: &Facts, intent: &Intent, node: &NodeName, held: &str, wanted: &str) -> bool {
     let rotation = intent.endpoint.rotation.as_ref();
-    let moves = rotation.is_some_and(|it| it.other.is_some());
+    let moves = rotation.is_some_and(|it| it.other.is_some() && !it.rolling_back);
     match held {
         "" => moves || facts.behind.contains(node),
         held => held != wanted,

@@ -156,6 +156,37 @@ fn one_member_at_a_time_and_only_while_the_others_serve() {
     );
 }
 
+/// Turned round in the first stage, while a member is still getting the new name.
+#[test]
+fn what_was_begun_before_a_rollback_is_undone() {
+    let (mut facts, mut intent) = cluster(0);
+    intent.endpoint.rotation = intent
+        .endpoint
+        .rotation
+        .as_ref()
+        .and_then(Rotation::reversed);
+    let rotation = intent.endpoint.rotation.as_ref().unwrap();
+    assert_eq!(
+        (rotation.stage, &rotation.target),
+        (Stage::Drop, &address("10.0.0.1"))
+    );
+    assert_eq!(
+        next(&facts, &intent, NOW).advance,
+        Some(Advance::To(Stage::Retire))
+    );
+    facts.running = vec![running("n1", StepKind::SetNames)];
+    assert_eq!(next(&facts, &intent, NOW).advance, None);
+    facts.running.clear();
+    let node = facts.nodes.get_mut(&name("n1")).unwrap();
+    if let Observed::Known(known) = &mut node.endpoint {
+        known.serving.as_mut().unwrap().names.insert("lb".into());
+    }
+    assert_eq!(
+        next(&facts, &intent, NOW).steps,
+        vec![SideStep::SetNames { node: name("n1") }]
+    );
+}
+
 #[test]
 fn unknown_is_waited_for() {
     let (mut facts, mut intent) = cluster(1);
