@@ -3,6 +3,7 @@
 //! Nothing here opens a socket, reads a file or asks the clock: callers hand in PEM and the
 //! current time, so every rule can be tested with the dates it is about.
 
+mod asked;
 mod authority;
 mod crl;
 mod der;
@@ -21,6 +22,7 @@ mod request;
 mod slots;
 mod tls;
 
+pub use asked::{Asked, inspect_request};
 pub use authority::{Authority, SKEW, spki_pin_of_cert_der, spki_pin_of_cert_pem};
 pub use error::{PkiError, Result};
 pub use hot::Hot;
