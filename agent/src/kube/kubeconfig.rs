@@ -266,6 +266,28 @@ pub fn with_pair_file(text: &str, path: &str) -> String {
     })
 }
 
+/// The same file with another embedded client pair. Read again, as one that is broken locks everybody out.
+pub fn with_pair(
+    text: &str,
+    certificate_pem: &str,
+    key_pem: &str,
+) -> Result<Zeroizing<String>, String> {
+    let key = Zeroizing::new(STANDARD.encode(key_pem));
+    let changed = Zeroizing::new(map_lines(text, |name, indent| match name {
+        "client-certificate-data" => {
+            let certificate = STANDARD.encode(certificate_pem);
+            Some(format!("{indent}client-certificate-data: {certificate}"))
+        }
+        "client-key-data" => Some(format!("{indent}client-key-data: {}", key.as_str())),
+        _ => None,
+    }));
+    let back = parse(&changed)?;
+    match back.certificate_pem == certificate_pem && *back.key_pem == key_pem {
+        true => Ok(changed),
+        false => Err("its client certificate stands in no lines of its own".to_owned()),
+    }
+}
+
 fn map_lines(text: &str, change: impl Fn(&str, &str) -> Option<String>) -> String {
     text.lines()
         .map(|line| {
@@ -378,11 +400,23 @@ users:
         assert!(with_endpoint("users: []", "https://lb:6443").is_err());
     }
 
+    fn filed_away() -> String {
+        with_pair_file(FILE, "/nonexistent/p.pem")
+    }
+
     #[test]
     fn replaces_server_and_pair() {
         let moved = with_server(FILE, "https://lb:6443");
         assert!(moved.contains("    server: https://lb:6443\n"));
         assert!(!moved.contains("10.0.0.1"));
+        let renewed = with_pair(FILE, "new crt", "new key").unwrap();
+        let config = parse(&renewed).unwrap();
+        assert_eq!(
+            (config.certificate_pem.as_str(), config.key_pem.as_str()),
+            ("new crt", "new key")
+        );
+        assert_eq!(config.server, "https://10.0.0.1:6443");
+        assert!(with_pair(&filed_away(), "a", "b").is_err());
         let filed = with_pair_file(FILE, "/p.pem");
         assert!(filed.ends_with("    client-certificate: /p.pem\n    client-key: /p.pem\n"));
         assert_eq!(filed.lines().count(), FILE.lines().count());

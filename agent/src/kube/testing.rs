@@ -170,17 +170,10 @@ fn merge(object: &mut Value, patch: &Value) {
         *object = json!({});
     }
     for (key, value) in changes {
-        match value {
-            Value::Null => {
-                if let Some(map) = object.as_object_mut() {
-                    map.remove(key);
-                }
-            }
-            other @ (Value::Bool(_)
-            | Value::Number(_)
-            | Value::String(_)
-            | Value::Array(_)
-            | Value::Object(_)) => merge(&mut object[key.as_str()], other),
+        if !value.is_null() {
+            merge(&mut object[key.as_str()], value);
+        } else if let Some(map) = object.as_object_mut() {
+            map.remove(key);
         }
     }
 }

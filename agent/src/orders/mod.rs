@@ -1,7 +1,7 @@
 //! Dispatch of orders: one file an order, two distributions. Every pair of action and distribution is named, so that a new
 //! action does not compile until each distribution has its answer.
 //!
-//! - [`preflight`], [`install`], [`check`], [`load_balancer`], [`membership`], [`sign_client`], [`serving`], [`probe`]: the same for both;
+//! - [`preflight`], [`install`], [`check`], [`load_balancer`], [`membership`], [`sign_client`], [`serving`], [`probe`], [`renewal`]: the same for both;
 //! - [`kubeadm`], [`etcd`]: what makes, joins and takes apart a member of that distribution.
 
 pub mod check;
@@ -12,6 +12,7 @@ pub mod load_balancer;
 pub mod membership;
 pub mod preflight;
 pub mod probe;
+pub mod renewal;
 pub mod serving;
 pub mod sign_client;
 
@@ -34,6 +35,7 @@ pub async fn execute(context: &Context) -> Done {
         Action::SignClient(order) => sign_client::run(context, order).await,
         Action::SetServingNames(order) => serving::run(context, order).await,
         Action::ProbeEndpoint(order) => probe::run(context, order).await,
+        Action::RenewCertificates(order) => renewal::run(context, order).await,
         Action::CreateAuthority(_)
         | Action::Init(_)
         | Action::ExportJoinMaterial(_)
@@ -48,7 +50,6 @@ pub async fn execute(context: &Context) -> Done {
         | Action::SetClusterEndpoint(_)
         | Action::SetNodeEndpoint(_)
         | Action::RestartKubeProxy(_)
-        | Action::RenewCertificates(_)
         | Action::ApproveServing(_) => by_distribution(context, action).await,
     }
 }
@@ -106,6 +107,7 @@ async fn of_kubeadm(context: &Context, action: &Action) -> Done {
         Action::SetClusterEndpoint(order) => kubeadm::endpoint::cluster::run(context, order).await,
         Action::SetNodeEndpoint(order) => kubeadm::endpoint::node::run(context, order).await,
         Action::RestartKubeProxy(order) => kubeadm::endpoint::proxy::run(context, order).await,
+        Action::ApproveServing(order) => kubeadm::approve::run(context, order).await,
         Action::Preflight(_)
         | Action::Install(_)
         | Action::Check(_)
@@ -116,8 +118,7 @@ async fn of_kubeadm(context: &Context, action: &Action) -> Done {
         | Action::SignClient(_)
         | Action::SetServingNames(_)
         | Action::ProbeEndpoint(_)
-        | Action::RenewCertificates(_)
-        | Action::ApproveServing(_) => Err(misdirected(action)),
+        | Action::RenewCertificates(_) => Err(misdirected(action)),
     }
 }
 

@@ -19,14 +19,15 @@ const LOOK_UP: Duration = Duration::from_millis(500);
 const MAX_LOOKED_AT: usize = 20_000;
 /// HAProxy's account in the Debian package.
 const HAPROXY: &str = "haproxy";
-/// What on a control plane is given its own API server by kubeadm, beside that server itself and this agent. Their connections to an
-/// endpoint that is this very API server say nothing about who still needs the endpoint.
-const LOCAL: [&str; 5] = [
+/// This agent, in the daemon or in an order's unit.
+const AGENT: &str = "quorate-agent";
+/// What on a control plane is given its own API server by kubeadm, and that server itself. Their connections to an endpoint that is
+/// this very API server say nothing about who still needs the endpoint.
+const LOCAL: [&str; 4] = [
     "kube-apiserver",
     "kube-controller",
     "kube-scheduler",
     "kubelet",
-    "quorate-agent",
 ];
 
 /// What is remembered: names that were resolved, and whose the connections are.
@@ -149,9 +150,8 @@ fn summary(
     let program = |socket: &Socket| programs.get(&socket.inode).map_or("", String::as_str);
     let counted: Vec<&Socket> = sockets
         .iter()
-        .filter(|socket| !LOCAL[4..].contains(&program(socket)))
-        .filter(|socket| program(socket) != HAPROXY)
-        .filter(|socket| !(is_own && LOCAL.contains(&program(socket))))
+        .filter(|socket| ![AGENT, HAPROXY].contains(&program(socket)))
+        .filter(|socket| !(is_own && is_local(program(socket))))
         .collect();
     let names: BTreeSet<&str> = counted
         .iter()
@@ -163,6 +163,12 @@ fn summary(
         established: u32::try_from(counted.len()).unwrap_or(u32::MAX),
         programs: names.into_iter().map(str::to_owned).collect(),
     }
+}
+
+/// One that nobody can name counts as local: without the right to look into processes none can be named, and the API server stays
+/// where it is for whoever calls it on its own machine.
+fn is_local(program: &str) -> bool {
+    program.is_empty() || LOCAL.contains(&program)
 }
 
 /// Sockets of this very process: it looks at the member's address itself.
@@ -248,7 +254,7 @@ mod tests {
         let here = summary(&endpoint, &sockets, &programs, Some(&own));
         assert_eq!(
             (here.established, here.programs),
-            (2, vec!["curl".to_owned()])
+            (1, vec!["curl".to_owned()])
         );
         let elsewhere = summary(&endpoint, &sockets, &programs, None);
         assert_eq!(elsewhere.established, 4);

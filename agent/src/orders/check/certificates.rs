@@ -56,12 +56,18 @@ fn below(folder: &Path, depth: usize) -> Vec<PathBuf> {
     for path in entries.flatten().map(|entry| entry.path()) {
         if path.is_dir() && depth > 1 {
             files.extend(below(&path, depth - 1));
-        } else if path.extension().is_some_and(|ending| ending == "crt") {
+        } else if path.extension().is_some_and(|ending| ending == "crt") && !is_hidden(&path) {
             files.push(path);
         }
     }
     files.sort();
     files
+}
+
+/// One that waits to take its place is not in use.
+fn is_hidden(path: &Path) -> bool {
+    path.file_name()
+        .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
 fn of_file(path: &Path) -> Certificate {
@@ -118,7 +124,7 @@ fn judge_one(certificate: &Certificate, now: SystemTime) -> Option<Finding> {
     let problem = |what: String| {
         Problem::new("certificate", what)
             .at(certificate.place.clone())
-            .next("`kubeadm certs renew all` on a control plane; for an etcd member, reset and join it again")
+            .next("the coordinator has members' certificates renewed; look at its last operations, or `kubeadm certs renew all`")
     };
     let end = match &certificate.end {
         Ok(end) => end,
@@ -190,6 +196,7 @@ mod tests {
         write("/etc/kubernetes/pki/ca.crt", 3650);
         write("/etc/kubernetes/pki/etcd/server.crt", 10);
         write("/etc/quorate/etcd/pki/peer.crt", 365);
+        write("/etc/quorate/etcd/pki/.quorate-next.peer.crt", 1);
         files::write_atomic(&paths.at("/etc/kubernetes/pki/sa.key"), b"key", 0o600)
             .expect("written");
         let findings = check(&paths, now);

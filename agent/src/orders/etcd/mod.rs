@@ -11,7 +11,7 @@ mod data;
 mod environment;
 pub mod export;
 pub mod finish;
-mod health;
+pub mod health;
 pub mod init;
 pub mod prepare;
 pub mod reset;

@@ -14,6 +14,7 @@ pub const KUBECONFIGS: [&str; 4] = [
     "scheduler.conf",
 ];
 pub const SUPER_ADMIN: &str = "super-admin.conf";
+pub const KUBELET_CONF: &str = "kubelet.conf";
 pub const BOOTSTRAP_KUBELET: &str = "bootstrap-kubelet.conf";
 
 /// What every control plane of a cluster shares, below the pki folder.

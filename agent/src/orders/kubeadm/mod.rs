@@ -8,12 +8,14 @@
 //! - [`layout`]: kubeadm's files; [`claim`]: one node, one cluster; [`phase`]: runs kubeadm;
 //! - [`pki`]: certificates, all or none of them; [`kubelet`]: its files and its identity; [`ready`]: waits;
 //! - [`mark`], [`labels`], [`token`]: objects of the API (pure); [`endpoint`]: the way to another endpoint;
-//! - [`static_pod`]: starts a component anew.
+//! - [`approve`]: what kubelets ask for; [`static_pod`]: starts a component anew, [`due`]: and which ones are to be.
 
+pub mod approve;
 pub mod authority;
 pub mod claim;
 pub mod config;
 pub mod documents;
+pub mod due;
 pub mod endpoint;
 pub mod export;
 pub mod finish;

@@ -96,6 +96,8 @@ mod tests {
             (vec![("n1", "DOWN"), ("n2", "UP")], vec!["n1"], vec![]),
             (vec![("n1", "UP"), ("n2", "UP")], vec!["n3"], vec![]),
             (vec![("n1", "UP")], vec!["n1"], vec![]),
+            // A front end that goes leaves its connections to end by themselves.
+            (vec![("n1", "UP"), ("n2", "UP")], vec![], vec![]),
             (
                 vec![("n1", "UP"), ("n2;shutdown", "UP")],
                 vec!["n1"],

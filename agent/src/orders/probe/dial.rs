@@ -41,7 +41,7 @@ async fn secure(
     credentials: &Credentials,
     tcp: TcpStream,
 ) -> Result<TlsStream<TcpStream>, Error> {
-    let name = ServerName::try_from(caller.expected.clone())
+    let name = ServerName::try_from(caller.host.clone())
         .map_err(|error| Error::new(ErrorKind::InvalidInput, error))?;
     let handshake = TlsConnector::from(credentials.tls.clone()).connect(name, tcp);
     match timeout(WITHIN, handshake).await {
@@ -69,7 +69,7 @@ async fn untrusted(
     };
     let info = served.info;
     let ours = der_signed_by(&served.der, &credentials.authority_pem).unwrap_or(false);
-    let covered = Name::parse(&caller.expected).is_ok_and(|name| info.covers(&name));
+    let covered = Name::parse(&caller.host).is_ok_and(|name| info.covers(&name));
     let now = SystemTime::now();
     Seen::Untrusted(Certificate {
         ours,
@@ -177,7 +177,10 @@ fn refusal(error: &Error) -> String {
     if kind == ErrorKind::ConnectionRefused {
         return "nothing listens there, or a firewall rejects it".to_owned();
     }
-    if [ErrorKind::HostUnreachable, ErrorKind::NetworkUnreachable].contains(&kind) {
+    if matches!(
+        kind,
+        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable
+    ) {
         return format!("there is no way to it from here: {error}");
     }
     error.to_string()

@@ -10,20 +10,17 @@ use crate::kube::http::{Call, Connection};
 use crate::kube::kubeconfig::Kubeconfig;
 use crate::kube::own;
 use crate::orders::kubeadm::kubelet::UNIT;
-use crate::orders::kubeadm::layout::{BOOTSTRAP_KUBELET, Layout};
+use crate::orders::kubeadm::layout::{BOOTSTRAP_KUBELET, KUBELET_CONF, Layout};
 use crate::orders::kubeadm::ready::{self, until};
-use crate::orders::kubeadm::static_pod::{self, Component};
 use crate::orders::kubeadm::worker::kubelet_target;
-use crate::orders::kubeadm::{API_PORT, claim};
+use crate::orders::kubeadm::{API_PORT, claim, due};
 use jiff::Timestamp;
 use quorate_proto::v1::{Problem, SetNodeEndpoint};
 use serde_json::Value;
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use zeroize::Zeroizing;
 
-const KUBELET: &str = "kubelet.conf";
 /// The kubelet renews its Lease when it starts, and then every 10 s.
 const RENEWED_WITHIN: Duration = Duration::from_secs(60);
 const ANSWER: Duration = Duration::from_secs(5);
@@ -37,11 +34,7 @@ pub async fn run(context: &Context, order: &SetNodeEndpoint) -> Done {
     let endpoint = required(order.endpoint.as_ref())?;
     let from = place(order.from.as_ref())?;
     let changes = plan(context, &endpoint, from.as_ref())?;
-    let mut due = pending(context)?;
-    due.extend(changes.iter().filter_map(|(file, _)| reader_of(file)));
-    if !due.is_empty() {
-        record(context, &due)?;
-    }
+    let due = due::record(context, changes.iter().map(|(file, _)| file.as_path()))?;
     for (file, text) in &changes {
         context.say(format!("{}: now the new endpoint", file.display()));
         match text {
@@ -49,17 +42,7 @@ pub async fn run(context: &Context, order: &SetNodeEndpoint) -> Done {
             None => files::remove(file)?,
         }
     }
-    if due.contains(KUBELET) {
-        restart_kubelet(context).await?;
-    }
-    for component in Component::ALL {
-        if due.contains(component.kubeconfig()) {
-            static_pod::restart(context, component).await?;
-        }
-    }
-    if !due.is_empty() {
-        files::remove(&record_file(context))?;
-    }
+    due::settle(context, &due).await?;
     Ok(Outcome::done())
 }
 
@@ -69,7 +52,7 @@ fn plan(context: &Context, endpoint: &Place, from: Option<&Place>) -> Result<Vec
         let node = context.node().ok().filter(|node| node.member)?;
         Some((node.address.clone(), API_PORT))
     });
-    let joined = Kubeconfig::read(&layout.kubernetes(KUBELET)).is_ok();
+    let joined = Kubeconfig::read(&layout.kubernetes(KUBELET_CONF)).is_ok();
     let mut changes: Vec<Change> = Vec::new();
     for name in KUBECONFIGS {
         let file = layout.kubernetes(name);
@@ -103,34 +86,8 @@ fn read(file: &Path) -> Result<Option<Zeroizing<String>>, Problem> {
     Ok(bytes.map(|bytes| Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned())))
 }
 
-/// The file's name, if something reads it at its start only.
-fn reader_of(file: &Path) -> Option<String> {
-    let name = file.file_name()?.to_str()?;
-    let read = name == KUBELET || Component::ALL.iter().any(|it| it.kubeconfig() == name);
-    // A user's own copy of that name is read by people.
-    (read && file.parent()?.ends_with("kubernetes")).then(|| name.to_owned())
-}
-
-fn record_file(context: &Context) -> PathBuf {
-    context.paths.state().join("endpoint-pending.json")
-}
-
-fn pending(context: &Context) -> Result<BTreeSet<String>, Problem> {
-    // One that cannot be read is taken for all of them: a restart too many does no harm.
-    let all = || [KUBELET].iter().map(|it| (*it).to_owned()).collect();
-    let bytes = files::read_optional(&record_file(context))?;
-    Ok(bytes.map_or_else(BTreeSet::new, |bytes| {
-        serde_json::from_slice(&bytes).unwrap_or_else(|_| all())
-    }))
-}
-
-fn record(context: &Context, due: &BTreeSet<String>) -> Result<(), Problem> {
-    let bytes = serde_json::to_vec(due).map_err(|error| Problem::new("file", error.to_string()))?;
-    files::write_atomic(&record_file(context), &bytes, 0o600)
-}
-
 /// Pods go on; the node stays Ready, as its controller waits for longer than this takes.
-async fn restart_kubelet(context: &Context) -> Result<(), Problem> {
+pub async fn restart_kubelet(context: &Context) -> Result<(), Problem> {
     context.say("starting the kubelet anew");
     service::restart(UNIT).await?;
     // The earlier process has ended: what is renewed from here on is the new one's.
@@ -150,7 +107,7 @@ async fn renewed(context: &Context, since: Timestamp) -> Result<(), Problem> {
         async || {
             let target = kubelet_target(&layout).ok_or_else(|| {
                 Problem::new("kubeconfig", "the kubelet's file cannot be used")
-                    .at(layout.kubernetes(KUBELET).display().to_string())
+                    .at(layout.kubernetes(KUBELET_CONF).display().to_string())
             })?;
             let mut connection = Connection::open(&target, ANSWER).await?;
             let answer = connection.call(Call::get(&path), ANSWER).await?;
@@ -223,30 +180,6 @@ mod tests {
             (0o600, 0o640)
         );
         assert!(plan(&context, &endpoint, Some(&from)).unwrap().is_empty());
-    }
-
-    #[test]
-    fn what_is_due_outlives_a_kill() {
-        let root = tempfile::tempdir().unwrap();
-        let (context, _) = context_under(Paths::under(root.path()), Folder::of(&[]));
-        assert!(pending(&context).unwrap().is_empty());
-        let due: BTreeSet<String> = [
-            Path::new("/etc/kubernetes/kubelet.conf"),
-            Path::new("/etc/kubernetes/admin.conf"),
-            Path::new("/etc/kubernetes/scheduler.conf"),
-            Path::new("/root/.kube/config"),
-        ]
-        .into_iter()
-        .filter_map(reader_of)
-        .collect();
-        assert_eq!(
-            due.iter().collect::<Vec<_>>(),
-            ["kubelet.conf", "scheduler.conf"]
-        );
-        record(&context, &due).unwrap();
-        assert_eq!(pending(&context).unwrap(), due);
-        files::write_atomic(&record_file(&context), b"[", 0o600).unwrap();
-        assert!(pending(&context).unwrap().contains(KUBELET));
     }
 
     #[test]
