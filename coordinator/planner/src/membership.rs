@@ -230,7 +230,8 @@ fn go_on_founding(facts: &Facts, change: &Change, now: Time) -> Membership {
     if !known.connected {
         return Membership::Wait(vec![WaitingOn::Offline(node.clone())]);
     }
-    if known.marks.known().is_some_and(|m| m.founded) {
+    // Not known yet what the last try has come to, or known to be done: in both cases the list will tell.
+    if known.marks.known().is_none_or(|m| m.founded) {
         return Membership::Wait(vec![WaitingOn::MemberListUnknown]);
     }
     match held_back(facts, StepKind::Found, node, now) {

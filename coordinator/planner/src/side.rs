@@ -264,6 +264,13 @@ fn cluster_steps(facts: &Facts, intent: &Intent) -> Vec<SideStep> {
     let Some(via) = api_member(facts, intent) else {
         return steps;
     };
+    // Its mark may be on a member whose report is on its way: a step that is done would be done again.
+    if intent.members().any(|node| {
+        let known = facts.node(&node.name);
+        known.connected && known.marks.known().is_none()
+    }) {
+        return steps;
+    }
     let asked = facts
         .objects
         .known()

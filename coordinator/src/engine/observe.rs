@@ -46,11 +46,8 @@ pub fn facts(sources: &Sources<'_>, tracker: &mut Tracker) -> Facts {
     let mut views: Vec<(&str, &EtcdView)> = Vec::new();
     for node in &sources.intent.nodes {
         let agent = sources.agents.get(&node.name.0);
-        if let Some(report) = agent.and_then(|agent| fresh_report(sources, agent)) {
-            let recent = agent.is_some_and(|a| a.reported_ms >= sources.membership_ended_ms);
-            if let Some(view) = report.etcd.as_ref().filter(|_| recent) {
-                views.push((&node.name.0, view));
-            }
+        if let Some(view) = agent.and_then(|agent| etcd_view(sources, agent)) {
+            views.push((&node.name.0, view));
         }
         nodes.insert(node.name.clone(), node_facts(sources, &node.name, agent));
     }
@@ -95,6 +92,15 @@ fn running(sources: &Sources<'_>) -> Vec<Running> {
 
 fn is_fresh(sources: &Sources<'_>, at_ms: u64) -> bool {
     sources.now.0.saturating_sub(at_ms) <= sources.fresh_ms
+}
+
+/// Orders that touch no membership leave it as good as it was: no gap, in which stability would have to be waited for anew.
+fn etcd_view<'a>(sources: &Sources<'_>, agent: &'a AgentState) -> Option<&'a EtcdView> {
+    let fresh = agent.connected
+        && is_fresh(sources, agent.reported_ms)
+        && agent.reported_ms >= sources.membership_ended_ms;
+    let report = agent.report.as_deref().filter(|_| fresh)?;
+    report.etcd.as_ref()
 }
 
 pub(super) fn fresh_report<'a>(

@@ -6,14 +6,38 @@ use quorate_planner::safety;
 use quorate_planner::time::Time;
 use std::collections::BTreeMap;
 
+/// A report that is late, or left out because an order has just ended, is no sign of trouble: at work they come twice a second.
+/// Nothing is ever begun in such a gap, as all must be known at that moment; etcd asks for five connected seconds itself.
+const GAP_MS: u64 = 2_000;
+
 #[derive(Default)]
 pub struct Tracker {
     seen: BTreeMap<String, Time>,
-    /// Voters, leader and term of the healthy state, and since when.
-    stable: Option<(Vec<u64>, u64, u64, Time)>,
+    /// Members that answer, learners too: since when, and when last.
+    answering: BTreeMap<u64, (Time, Time)>,
+    /// Leader and term that all voters agree on while all are healthy: since when, and when last.
+    stable: Option<Stable>,
+    voters: Vec<u64>,
     /// Since when nobody has been seen dialing the address that goes.
     quiet: Option<Time>,
     dialed: Option<u64>,
+}
+
+struct Stable {
+    leader: u64,
+    term: u64,
+    since: Time,
+    last: Time,
+}
+
+enum Seen {
+    /// All voters are healthy and agree.
+    Good {
+        leader: u64,
+        term: u64,
+    },
+    Unknown,
+    Bad,
 }
 
 impl Tracker {
@@ -21,26 +45,63 @@ impl Tracker {
     pub fn observe(&mut self, list: MemberList, now: Time) -> MemberList {
         let mut members = match list {
             MemberList::Known(members) => members,
-            other @ (MemberList::Unknown | MemberList::Conflict(_)) => {
-                self.stable = None;
-                return other;
+            MemberList::Unknown => {
+                self.follow(&Seen::Unknown, now);
+                return MemberList::Unknown;
+            }
+            MemberList::Conflict(detail) => {
+                self.follow(&Seen::Bad, now);
+                return MemberList::Conflict(detail);
             }
         };
         self.seen
             .retain(|url, _| members.iter().any(|m| &m.peer_url == url));
         for member in &mut members {
             member.seen_since = *self.seen.entry(member.peer_url.clone()).or_insert(now);
-        }
-        self.stable = match (signature(&members), self.stable.take()) {
-            (None, _) => None,
-            (Some((ids, leader, term)), Some((old, l, t, since)))
-                if ids == old && leader == l && term == t =>
-            {
-                Some((ids, leader, term, since))
+            if member.health.known().is_some() {
+                self.answering.entry(member.id).or_insert((now, now)).1 = now;
             }
-            (Some((ids, leader, term)), _) => Some((ids, leader, term, now)),
-        };
+        }
+        self.answering.retain(|id, (_, last)| {
+            now.since(*last) <= GAP_MS && members.iter().any(|m| m.id == *id)
+        });
+        self.voters = members
+            .iter()
+            .filter(|m| !m.learner)
+            .map(|m| m.id)
+            .collect();
+        self.follow(&judge(&members), now);
         MemberList::Known(members)
+    }
+
+    fn follow(&mut self, seen: &Seen, now: Time) {
+        self.stable = match (seen, self.stable.take()) {
+            (Seen::Bad, _) | (Seen::Unknown, None) => None,
+            (Seen::Unknown, Some(stable)) => (now.since(stable.last) <= GAP_MS).then_some(stable),
+            (Seen::Good { leader, term }, Some(stable))
+                if (stable.leader, stable.term) == (*leader, *term) =>
+            {
+                Some(Stable {
+                    last: now,
+                    ..stable
+                })
+            }
+            (Seen::Good { leader, term }, _) => Some(Stable {
+                leader: *leader,
+                term: *term,
+                since: now,
+                last: now,
+            }),
+        };
+    }
+
+    /// A learner that is promoted has been connected since it started, which is what etcd asks for.
+    pub fn stable_since(&self) -> Option<Time> {
+        let mut since = self.stable.as_ref()?.since;
+        for voter in &self.voters {
+            since = since.max(self.answering.get(voter)?.0);
+        }
+        Some(since)
     }
 
     /// A connection that came and went between two observations shows in the load balancers' count of them.
@@ -56,30 +117,29 @@ impl Tracker {
     pub fn quiet_since(&self) -> Option<Time> {
         self.quiet
     }
-
-    pub fn stable_since(&self) -> Option<Time> {
-        self.stable.as_ref().map(|(_, _, _, since)| *since)
-    }
 }
 
-/// Who votes, who leads, in which term; none unless all voters are healthy and agree.
-fn signature(members: &[Member]) -> Option<(Vec<u64>, u64, u64)> {
+/// Who leads, in which term, if all voters are known to be healthy and agree.
+fn judge(members: &[Member]) -> Seen {
     let voters: Vec<&Member> = members.iter().filter(|m| !m.learner).collect();
-    if voters.is_empty() || safety::healthy_voters(members) != voters.len() {
-        return None;
-    }
-    let healths: Vec<_> = voters.iter().filter_map(|m| m.health.known()).collect();
-    let first = healths.first()?;
-    let agree = healths
+    let known: Vec<_> = voters.iter().filter_map(|m| m.health.known()).collect();
+    let healthy = safety::healthy_voters(members);
+    let Some(first) = known.first() else {
+        return Seen::Unknown;
+    };
+    let agree = known
         .iter()
         .all(|h| h.leader == first.leader && h.term == first.term);
-    agree.then(|| {
-        (
-            voters.iter().map(|m| m.id).collect(),
-            first.leader,
-            first.term,
-        )
-    })
+    if !agree || healthy < known.len() {
+        return Seen::Bad;
+    }
+    if known.len() < voters.len() {
+        return Seen::Unknown;
+    }
+    Seen::Good {
+        leader: first.leader,
+        term: first.term,
+    }
 }
 
 #[cfg(test)]
@@ -87,12 +147,12 @@ mod tests {
     use super::*;
     use quorate_planner::facts::{MemberHealth, Observed};
 
-    fn list(term: u64, serving: bool) -> MemberList {
-        MemberList::Known(vec![Member {
-            id: 1,
-            name: Some("a".into()),
-            peer_url: "https://a:2380".into(),
-            learner: false,
+    fn member(id: u64, term: u64, serving: bool, learner: bool) -> Member {
+        Member {
+            id,
+            name: Some(format!("n{id}")),
+            peer_url: format!("https://n{id}:2380"),
+            learner,
             seen_since: Time(0),
             health: Observed::Known(MemberHealth {
                 serving,
@@ -102,7 +162,11 @@ mod tests {
                 db_size: 1,
                 alarms: vec![],
             }),
-        }])
+        }
+    }
+
+    fn list(term: u64, serving: bool) -> MemberList {
+        MemberList::Known(vec![member(1, term, serving, false)])
     }
 
     #[test]
@@ -117,7 +181,53 @@ mod tests {
         assert_eq!(tracker.stable_since(), None, "not serving");
         tracker.observe(list(2, true), Time(50));
         assert_eq!(tracker.stable_since(), Some(Time(50)));
-        tracker.observe(MemberList::Unknown, Time(60));
-        assert_eq!(tracker.stable_since(), None, "unknown is not stable");
+        tracker.observe(MemberList::Conflict(String::new()), Time(60));
+        assert_eq!(tracker.stable_since(), None, "two clusters");
+    }
+
+    #[test]
+    fn a_late_report_is_no_change_and_silence_is() {
+        let mut tracker = Tracker::default();
+        tracker.observe(list(1, true), Time(10));
+        tracker.observe(MemberList::Unknown, Time(10 + GAP_MS));
+        tracker.observe(list(1, true), Time(10 + GAP_MS));
+        assert_eq!(tracker.stable_since(), Some(Time(10)));
+        tracker.observe(MemberList::Unknown, Time(11 + 2 * GAP_MS));
+        assert_eq!(tracker.stable_since(), None);
+        let mut silent = member(1, 1, true, false);
+        silent.health = Observed::Unknown;
+        let mut tracker = Tracker::default();
+        tracker.observe(list(1, true), Time(10));
+        tracker.observe(MemberList::Known(vec![silent]), Time(11 + GAP_MS));
+        assert_eq!(tracker.stable_since(), None);
+    }
+
+    #[test]
+    fn a_promoted_learner_counts_from_its_start() {
+        let mut tracker = Tracker::default();
+        let both = |learner: bool| {
+            MemberList::Known(vec![
+                member(1, 1, true, false),
+                member(2, 1, !learner, learner),
+            ])
+        };
+        tracker.observe(list(1, true), Time(10));
+        tracker.observe(both(true), Time(500));
+        assert_eq!(
+            tracker.stable_since(),
+            Some(Time(10)),
+            "a learner counts for nothing"
+        );
+        tracker.observe(both(false), Time(1_000));
+        assert_eq!(tracker.stable_since(), Some(Time(500)));
+        tracker.observe(
+            MemberList::Known(vec![member(1, 1, true, false), member(3, 1, true, false)]),
+            Time(1_500),
+        );
+        assert_eq!(
+            tracker.stable_since(),
+            Some(Time(1_500)),
+            "one that was not seen before"
+        );
     }
 }
