@@ -15,7 +15,7 @@ use quorate_pki::{Authority, Hot};
 use quorate_proto::v1::agent_message::Message as FromAgent;
 use quorate_proto::v1::order::Action;
 use quorate_proto::v1::{
-    ArtifactRef, Check, ClusterConfig, DialCount, Endpoint, EndpointView, ExportJoinMaterial,
+    ArtifactRef, ClusterConfig, DeleteNode, DialCount, Endpoint, EndpointView, ExportJoinMaterial,
     Install, JoinWorker, Pace,
 };
 use std::path::PathBuf;
@@ -215,8 +215,9 @@ fn order(number: u32, action: Action) -> Order {
     }
 }
 
-fn check(number: u32) -> Order {
-    order(number, Action::Check(Check {}))
+/// One that the agent carries out itself.
+fn short(number: u32) -> Order {
+    order(number, Action::DeleteNode(DeleteNode::default()))
 }
 
 fn install(number: u32, how: &str) -> Order {

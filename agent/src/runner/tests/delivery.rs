@@ -17,7 +17,7 @@ async fn a_redelivery_returns_the_record_and_runs_nothing() {
     session.deliver(&install(1, "now"), &[]).await;
     assert_eq!(session.done().await.result, first.result);
     session.acknowledge(&id(1)).await;
-    session.deliver(&check(2), &[]).await;
+    session.deliver(&short(2), &[]).await;
     while session.done().await.result.map(|r| r.id) != Some(id(2)) {}
     session.acknowledge(&id(2)).await;
     session.deliver(&install(1, "now"), &[]).await;
@@ -39,7 +39,7 @@ async fn a_result_is_told_until_it_is_acknowledged() {
     let (node, mut coordinator) = Node::new().await;
     let agent = node.start().await;
     let mut session = welcomed(&mut coordinator, 1).await;
-    session.deliver(&check(1), &[]).await;
+    session.deliver(&short(1), &[]).await;
     let first = session.done().await;
     // Within the same session, as the coordinator may have failed to store it.
     assert_eq!(session.done().await.result, first.result);
@@ -48,10 +48,10 @@ async fn a_result_is_told_until_it_is_acknowledged() {
     assert_eq!(session.done().await.result, first.result);
     session.acknowledge(&id(1)).await;
     // One more may be under way; then the next session has none.
-    session.deliver(&check(2), &[]).await;
+    session.deliver(&short(2), &[]).await;
     while session.done().await.result.map(|r| r.id) != Some(id(2)) {}
     session.acknowledge(&id(2)).await;
-    session.deliver(&check(2), &[]).await;
+    session.deliver(&short(2), &[]).await;
     while session.done().await.result.map(|r| r.id) != Some(id(2)) {}
     drop(session);
     let session = welcomed(&mut coordinator, 1).await;
@@ -70,7 +70,7 @@ async fn a_stale_coordinator_is_refused() {
     let mut stale = welcomed(&mut coordinator, 4).await;
     assert_eq!(stale.hello.highest_epoch, 5);
     // The agent ends the session before any order could come.
-    stale.to_agent_ignored(&check(1)).await;
+    stale.to_agent_ignored(&short(1)).await;
     assert!(
         stale
             .next(|message| matches!(message, FromAgent::Accepted(_)).then_some(()))
@@ -87,7 +87,7 @@ async fn a_stale_coordinator_is_refused() {
         .deliver(
             &Order {
                 epoch: 4,
-                ..check(2)
+                ..short(2)
             },
             &[],
         )
@@ -112,7 +112,7 @@ async fn an_older_generation_is_refused() {
         .deliver(
             &Order {
                 generation: 3,
-                ..check(1)
+                ..short(1)
             },
             &[],
         )
@@ -123,7 +123,7 @@ async fn an_older_generation_is_refused() {
         .deliver(
             &Order {
                 generation: 2,
-                ..check(2)
+                ..short(2)
             },
             &[],
         )

@@ -38,7 +38,7 @@ async fn unit_orders_run_one_at_a_time_and_short_ones_beside() {
     let mut session = welcomed(&mut coordinator, 1).await;
     session.deliver(&install(1, "wait"), &[]).await;
     session.deliver(&install(2, "now"), &[]).await;
-    session.deliver(&check(3), &[]).await;
+    session.deliver(&short(3), &[]).await;
     assert_eq!(session.done().await.result.expect("result").id, id(3));
     assert_eq!(node.script.runs(), 2);
     session.acknowledge(&id(3)).await;
@@ -69,7 +69,7 @@ async fn what_a_crash_interrupted_is_taken_up_or_reported() {
     book.accept(install(1, "now"), false).expect("accepted");
     book.accept(order(2, Action::JoinWorker(JoinWorker::default())), true)
         .expect("accepted");
-    book.accept(check(3), false).expect("accepted");
+    book.accept(short(3), false).expect("accepted");
     for number in 1..=3 {
         book.set_running(&id(number), "u").expect("running");
     }

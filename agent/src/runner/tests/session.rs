@@ -12,7 +12,7 @@ async fn a_session_from_hello_to_goodbye() {
     assert_eq!(session.hello.highest_epoch, 0);
     assert_eq!(beat(&mut session).await, Some(1));
     assert_eq!(beat(&mut session).await, Some(2));
-    session.deliver(&check(1), &[]).await;
+    session.deliver(&short(1), &[]).await;
     assert_eq!(accepted(&mut session).await, id(1));
     assert_eq!(
         progress(&mut session).await,
@@ -102,7 +102,7 @@ async fn who_is_evicted_comes_back() {
     let session = welcomed(&mut coordinator, 1).await;
     session.goodbye("a newer session took over").await;
     let mut session = welcomed(&mut coordinator, 1).await;
-    session.deliver(&check(1), &[]).await;
+    session.deliver(&short(1), &[]).await;
     assert_eq!(status(&session.done().await), OrderStatus::Succeeded);
     assert_eq!(agent.problems(), ["coordinator-goodbye"]);
     drop(session);
