@@ -83,9 +83,10 @@ fn power_off(fleet: &Fleet, host: &Host) -> Result<()> {
         let balancers = status["load_balancers"].as_array().context("none")?;
         let out = balancers.iter().all(|balancer| {
             let backends = balancer["backends"].as_array();
+            // All others in: with the leader gone they were out for a moment as well.
             backends.is_some_and(|all| {
                 all.iter()
-                    .any(|one| one["name"] == host.name() && one["up"] == false)
+                    .all(|one| (one["up"] == true) == (one["name"] != host.name()))
             })
         });
         Ok((out && balancers.len() == 2).then_some(()))

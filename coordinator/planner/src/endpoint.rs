@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
 
+/// Of a rollback: whoever was told of the new address was told a moment ago, and its connections are seen.
+const SOAK_BACK_MS: u64 = 5_000;
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Address {
     /// IPv4, IPv6 without brackets, or a DNS name.
@@ -103,6 +106,7 @@ impl Rotation {
             stage,
             rolling_back: !self.rolling_back,
             hurry: false,
+            soak_ms: self.soak_ms.min(SOAK_BACK_MS),
             external: self.other_external,
             other_external: self.external,
             ..self.clone()

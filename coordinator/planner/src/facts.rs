@@ -131,6 +131,8 @@ pub struct BalancerFacts {
     pub up: BTreeSet<NodeName>,
     /// Whether the rest of the configuration is as wished.
     pub current: bool,
+    /// It is to serve the API no more, so that it has no members.
+    pub retired: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]

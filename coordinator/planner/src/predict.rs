@@ -193,6 +193,7 @@ fn apply_side(facts: &mut Facts, intent: &Intent, step: &SideStep) {
                     up: members.clone(),
                     members,
                     current: true,
+                    retired: false,
                 });
             });
         }

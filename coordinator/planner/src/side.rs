@@ -174,7 +174,8 @@ fn balancer_step(facts: &Facts, intent: &Intent, node: &NodeName) -> Option<Side
     let known = facts.node(node);
     let balancer = known.balancer.known()?;
     let members = wanted_backends(facts, intent, &balancer.members);
-    let right = balancer.running && balancer.current && balancer.members == members;
+    let pool = balancer.retired || balancer.members == members;
+    let right = balancer.running && balancer.current && pool;
     (!right).then(|| SideStep::ConfigureBalancer {
         node: node.clone(),
         members,

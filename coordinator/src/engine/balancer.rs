@@ -111,7 +111,7 @@ pub fn leaving_frontends(record: &ClusterRecord, node: &str) -> BTreeSet<String>
         .collect()
 }
 
-fn serves_api(record: &ClusterRecord, node: &str) -> bool {
+pub fn serves_api(record: &ClusterRecord, node: &str) -> bool {
     let at_rest = !record.retired.contains(node);
     match &record.rotation {
         None => at_rest,

@@ -198,6 +198,7 @@ fn balancer(sources: &Sources<'_>, name: &NodeName, report: &NodeReport) -> Bala
     BalancerFacts {
         running: view.running,
         current: view.digest == wanted,
+        retired: !super::balancer::serves_api(sources.record, &name.0),
         members,
         up,
     }

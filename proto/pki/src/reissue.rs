@@ -10,8 +10,9 @@ use crate::{Authority, IssuedWithKey, Leaf, Name, PkiError, Result, Usage, autho
 use crate::{inspect_der, key, pem};
 
 impl Authority {
-    /// Subject and uses of the present pair, with these names. The key is a new one of P-256; an RSA key stays the present one, as
-    /// no new one can be made here, and whoever asked for RSA keeps it.
+    /// Subject and uses of the present pair, with these names. The key stays: servers that read both files at each handshake, as etcd
+    /// does, would otherwise meet halves that do not fit while the files are replaced one after the other. A new one of P-256 only
+    /// where the present one is lost or is another certificate's.
     pub fn reissue(
         &self,
         present_cert_pem: &str,
@@ -48,10 +49,10 @@ impl Authority {
 
 fn next_key(certificate: &[u8], present: &str) -> Result<(KeyPair, Zeroizing<String>)> {
     let present_key = key::load("present key", present).ok();
-    if let Some(rsa) = present_key.filter(|key| *key.algorithm() == rcgen::PKCS_RSA_SHA256)
-        && authority::has_key(certificate, &rsa)?
+    if let Some(key) = present_key
+        && authority::has_key(certificate, &key)?
     {
-        return Ok((rsa, Zeroizing::new(present.to_owned())));
+        return Ok((key, Zeroizing::new(present.to_owned())));
     }
     let fresh = key::generate()?;
     let text = key::to_pem(&fresh);

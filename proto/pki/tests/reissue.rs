@@ -12,7 +12,7 @@ fn names(texts: &[&str]) -> Vec<Name> {
 }
 
 #[test]
-fn keeps_subject_and_uses_and_makes_a_new_key() {
+fn keeps_subject_uses_and_key() {
     let ca = authority("kubernetes");
     for usage in [Usage::Server, Usage::Client, Usage::Both] {
         let leaf = Leaf {
@@ -32,7 +32,15 @@ fn keeps_subject_and_uses_and_makes_a_new_key() {
         assert_eq!(info.names, wanted);
         assert_eq!(info.subject, "O=system:masters, CN=kube-apiserver");
         assert!(pair_matches(&new.issued.cert_pem, &new.key_pem));
-        assert_ne!(*new.key_pem, *old.key_pem);
+        // Another certificate's key, or none, is replaced.
+        assert_eq!(*new.key_pem, *old.key_pem);
+        for lost in [&*ca.issue(&leaf, now()).unwrap().key_pem, ""] {
+            let fresh = ca
+                .reissue(&old.issued.cert_pem, lost, &wanted, DAY, now())
+                .unwrap();
+            assert!(pair_matches(&fresh.issued.cert_pem, &fresh.key_pem));
+            assert!(*fresh.key_pem != *old.key_pem && *fresh.key_pem != *lost);
+        }
         assert!(signed_by(&new.issued.cert_pem, ca.cert_pem()).unwrap());
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("c"), &new.issued.cert_pem).unwrap();

@@ -295,6 +295,7 @@ fn nobody_is_led_to_a_member_that_lacks_the_name() {
         members: all.clone(),
         up: all,
         current: true,
+        retired: false,
     });
     balancer.marks = Observed::Known(Marks {
         preflight: crate::intent::Digest("p".into()),

@@ -187,6 +187,16 @@ async fn rolls_back_from_every_stage_before_the_drop() {
                 "{stage} {node}: {names:?}"
             );
         }
+        // The load balancer that serves nothing now is left in peace.
+        let configured = || {
+            let state = world.state();
+            let done = state.done.iter();
+            done.filter(|(_, kind)| kind == "configure-load-balancer")
+                .count()
+        };
+        let before = configured();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(configured(), before, "{stage}");
         engine.stop();
     }
 }
