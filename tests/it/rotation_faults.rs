@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use quorate_tests::lab::{Host, eventually};
 use quorate_tests::product::load::{Access, Load, Target, unharmed};
 use quorate_tests::product::{Fleet, endpoint};
+use serde_json::Value;
 use std::time::Duration;
 
 /// Health checks of a load balancer, and a daemon's return.
@@ -56,13 +57,21 @@ fn a_rotation_is_rolled_back_from_every_stage() -> Result<()> {
     for stage in ["accept", "switch", "soak"] {
         endpoint::begin(fleet, CLUSTER, two, endpoint::HELD)?;
         let seen = endpoint::reached(fleet, CLUSTER, stage)?;
-        if seen == "soak" {
-            // Some clients have moved already, and move back.
+        let moved = seen == "soak";
+        if moved {
+            // Some clients have moved already, and move back only once they can.
             load.through(two)?;
+            load.answered(SOME, ANSWERED)?;
+        }
+        endpoint::change(fleet, CLUSTER, &["rollback", "--no-wait"])?;
+        let soaks = endpoint::rolled_back_or_soaks(fleet, CLUSTER)?;
+        if moved {
             load.answered(SOME, ANSWERED)?;
             load.not_through(two)?;
         }
-        endpoint::change(fleet, CLUSTER, &["rollback"])?;
+        if soaks {
+            endpoint::change(fleet, CLUSTER, &["drop"])?;
+        }
         scene
             .settled(one, two)
             .with_context(|| format!("after a rollback from {seen}"))?;
@@ -74,22 +83,32 @@ fn a_rotation_is_rolled_back_from_every_stage() -> Result<()> {
     unharmed(&counts, SOME)
 }
 
-/// Off, and no load balancer sends anything there any more.
+/// Off, and both load balancers send everything to the others. While those elect a leader, they are left out too.
 fn power_off(fleet: &Fleet, host: &Host) -> Result<()> {
     host.power_cut()?;
-    let what = format!("the load balancers to leave {host} out");
-    eventually(BACK, &what, || {
+    let mut others: Vec<&str> = MEMBERS.into_iter().filter(|m| *m != host.name()).collect();
+    others.sort_unstable();
+    eventually(BACK, &format!("only {others:?} to be called"), || {
         let status = fleet.status(CLUSTER)?;
         let balancers = status["load_balancers"].as_array().context("none")?;
-        let out = balancers.iter().all(|balancer| {
+        let serves = |balancer: &&Value| {
             let backends = balancer["backends"].as_array();
-            // All others in: with the leader gone they were out for a moment as well.
-            backends.is_some_and(|all| {
-                all.iter()
-                    .all(|one| (one["up"] == true) == (one["name"] != host.name()))
-            })
-        });
-        Ok((out && balancers.len() == 2).then_some(()))
+            backends.is_some_and(|all| all.iter().any(|one| one["frontend"] == "api"))
+        };
+        // One that the endpoint has left serves nothing any more.
+        let serving: Vec<&Value> = balancers.iter().filter(serves).collect();
+        ensure!(!serving.is_empty(), "{balancers:?}");
+        for balancer in serving {
+            let backends = balancer["backends"].as_array().context("no backends")?;
+            let mut up: Vec<&str> = backends
+                .iter()
+                .filter(|one| one["frontend"] == "api" && one["up"] == true)
+                .filter_map(|one| one["name"].as_str())
+                .collect();
+            up.sort_unstable();
+            ensure!(up == others, "up: {up:?}");
+        }
+        Ok(Some(()))
     })
 }
 

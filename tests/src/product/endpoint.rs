@@ -55,7 +55,7 @@ pub fn begin(fleet: &Fleet, cluster: &str, to: &Target, soak: &str) -> Result<St
     Ok(id.context("no operation")?.to_owned())
 }
 
-/// Rolls back, drops: what ends a rotation. Waits for the end.
+/// Rolls back, drops: what ends a rotation. Waits for the end, unless the words say otherwise.
 pub fn change(fleet: &Fleet, cluster: &str, words: &[&str]) -> Result<()> {
     let mut command = vec!["endpoint"];
     command.extend(words);
@@ -103,6 +103,20 @@ pub fn reached(fleet: &Fleet, cluster: &str, stage: &str) -> Result<String> {
         begun.elapsed().as_secs_f64()
     );
     Ok(seen)
+}
+
+/// Waits until a rollback is over, or soaks on its way back: then whether it does.
+pub fn rolled_back_or_soaks(fleet: &Fleet, cluster: &str) -> Result<bool> {
+    let seen = eventually(STAGE, "the way back", || {
+        let rotation = show(fleet, cluster)?["rotation"].take();
+        if rotation.is_null() {
+            return Ok(Some(false));
+        }
+        let soaks = rotation["rolling_back"] == true && rotation["stage"] == "soak";
+        ensure!(soaks, "{rotation}");
+        Ok(Some(true))
+    });
+    seen.with_context(|| fleet.journals())
 }
 
 fn rank(stage: &str) -> Result<usize> {
