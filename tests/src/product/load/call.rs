@@ -24,6 +24,8 @@ use tokio_stream::StreamExt;
 
 /// A client would have given up by then.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// What API servers ask for in `Retry-After`.
+const BUSY: Duration = Duration::from_secs(1);
 /// Kept connections of an address; a client has few.
 const KEPT: usize = 4;
 const KEY: &[u8] = b"load";
@@ -68,11 +70,21 @@ impl Caller {
     }
 
     pub async fn call(&self, fresh: bool, turn: usize) {
-        let result = match fresh {
-            true => within(self.fresh(turn)).await,
-            false => within(self.kept(turn)).await,
-        };
-        self.tally.answered(&self.shown, result);
+        let result = within(async {
+            loop {
+                let result = match fresh {
+                    true => self.fresh(turn).await,
+                    false => self.kept(turn).await,
+                };
+                let Err(Failure::Busy) = result else {
+                    return result;
+                };
+                // An API server that has more to do than it can: clients do as it says, and come again.
+                self.tally.put_off();
+                tokio::time::sleep(BUSY).await;
+            }
+        });
+        self.tally.answered(&self.shown, result.await);
     }
 
     async fn fresh(&self, turn: usize) -> Result<(), Failure> {
@@ -255,6 +267,7 @@ fn grpc_status(headers: &HeaderMap) -> Option<String> {
 fn expect_ok(status: StatusCode) -> Result<(), Failure> {
     match status {
         StatusCode::OK => Ok(()),
+        StatusCode::TOO_MANY_REQUESTS => Err(Failure::Busy),
         other => Err(Failure::Other(other.to_string())),
     }
 }

@@ -17,6 +17,8 @@ pub struct Counts {
     pub handshakes: u64,
     /// Not sent at all, as too many were not answered yet.
     pub skipped: u64,
+    /// Told to come again later, which they did: the machine is too small for the rate.
+    pub put_off: u64,
     /// Ended though nobody asked for it.
     pub watches_ended: u64,
     pub first_errors: Vec<String>,
@@ -26,12 +28,13 @@ impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} requests, {} handshakes, {} failed ({} in TLS), {} skipped, {} watches ended {:?}",
+            "{} requests, {} handshakes, {} failed ({} in TLS), {} skipped, {} put off, {} watches ended {:?}",
             self.sent,
             self.handshakes,
             self.failed,
             self.tls_errors,
             self.skipped,
+            self.put_off,
             self.watches_ended,
             self.first_errors
         )
@@ -41,6 +44,8 @@ impl fmt::Display for Counts {
 #[derive(Clone, Debug)]
 pub enum Failure {
     Tls(String),
+    /// Not now.
+    Busy,
     Other(String),
 }
 
@@ -48,6 +53,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Tls(what) => write!(f, "TLS: {what}"),
+            Failure::Busy => f.write_str("too many requests"),
             Failure::Other(what) => f.write_str(what),
         }
     }
@@ -67,6 +73,10 @@ impl Tally {
 
     pub fn skipped(&self) {
         self.all().skipped += 1;
+    }
+
+    pub fn put_off(&self) {
+        self.all().put_off += 1;
     }
 
     pub fn answered(&self, through: &str, result: Result<(), Failure>) {
