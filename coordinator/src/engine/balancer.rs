@@ -117,8 +117,31 @@ pub fn serves_api(record: &ClusterRecord, node: &str) -> bool {
         None => at_rest,
         Some(rotation) => {
             let afterwards = !retired_after(record, rotation).contains(node);
-            afterwards || (at_rest && rotation.stage < Stage::Retire)
+            let until_then = at_rest || is_served_by(record, node, rotation);
+            afterwards || (until_then && rotation.stage < Stage::Retire)
         }
+    }
+}
+
+/// Load balancers that the address names.
+fn named(record: &ClusterRecord, address: &Address) -> BTreeSet<String> {
+    let nodes = record.spec.nodes.iter();
+    nodes
+        .filter(|node| node.config.load_balancer)
+        .filter(|node| [&node.config.address, &node.config.name].contains(&&address.host))
+        .map(|node| node.config.name.clone())
+        .collect()
+}
+
+/// Whether clients of the address that goes may come through this load balancer: a rotation that is turned round may leave one
+/// that had been retired before.
+fn is_served_by(record: &ClusterRecord, node: &str, rotation: &Rotation) -> bool {
+    match &rotation.other {
+        Some(other) if !rotation.other_external => {
+            let named = named(record, other);
+            named.is_empty() || named.contains(node)
+        }
+        Some(_) | None => false,
     }
 }
 
@@ -133,13 +156,7 @@ pub fn retired_after(record: &ClusterRecord, rotation: &Rotation) -> BTreeSet<St
     let Some(other) = &rotation.other else {
         return record.retired.clone();
     };
-    let named = |address: &Address| -> BTreeSet<String> {
-        balancers()
-            .filter(|node| [&node.config.address, &node.config.name].contains(&&address.host))
-            .map(name)
-            .collect()
-    };
-    let (old, new) = (named(other), named(&rotation.target));
+    let (old, new) = (named(record, other), named(record, &rotation.target));
     if new.is_empty() {
         return old;
     }

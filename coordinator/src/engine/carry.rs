@@ -87,11 +87,10 @@ impl Carrier<'_> {
 
     fn release(&self, what: &str, node: &NodeName) -> Transaction {
         let cluster = &self.view.record.name;
-        let transaction = Transaction::new().delete(Key::slot(cluster)).audit(
-            &self.ordered_by(),
-            what,
-            format!("{cluster}: {node}"),
-        );
+        let transaction = Transaction::new()
+            .unchanged(Key::cluster(cluster), self.view.stored)
+            .delete(Key::slot(cluster))
+            .audit(&self.ordered_by(), what, format!("{cluster}: {node}"));
         let held = self
             .view
             .facts

@@ -237,15 +237,29 @@ impl Ground<'_> {
     fn install(&self, node: &SpecNode, digest: &str) -> Action {
         let spec = &self.record.spec;
         let container = node.config.member || node.config.worker;
+        let artifacts = (self.artifacts)(spec, node);
+        let mut containerd = spec.containerd.clone().filter(|_| container);
+        if let Some(containerd) = containerd.as_mut().filter(|it| it.sandbox_image.is_empty()) {
+            containerd.sandbox_image = pause_image(&artifacts).unwrap_or_default();
+        }
         Action::Install(Install {
             digest: digest.to_owned(),
             packages: self.packages(node),
-            artifacts: (self.artifacts)(spec, node),
+            artifacts,
             apt: spec.apt.clone(),
             hold: spec.hold,
-            containerd: spec.containerd.clone().filter(|_| container),
+            containerd,
         })
     }
+}
+
+/// Without a registry containerd's own default cannot be had, while the one that came with Kubernetes' images is there.
+fn pause_image(artifacts: &[ArtifactRef]) -> Option<String> {
+    let images = artifacts.iter().flat_map(|artifact| &artifact.images);
+    images
+        .into_iter()
+        .find(|image| image.contains("/pause:"))
+        .cloned()
 }
 
 /// The members that etcd lists, under the names they gave, and the joiner under its own.

@@ -84,10 +84,10 @@ impl ClusterLoop {
         } else {
             self.failed(view, pending, result);
         }
+        // An operator may begin another operation in the same moment, which ends this one.
+        transaction = transaction.unchanged(Key::cluster(&record.name), view.stored);
         if record.dirty != view.record.dirty {
-            transaction = transaction
-                .unchanged(Key::cluster(&record.name), view.stored)
-                .put(Key::cluster(&record.name), &record);
+            transaction = transaction.put(Key::cluster(&record.name), &record);
         }
         if let Some(operation) = &view.operation {
             let mut operation = operation.clone();

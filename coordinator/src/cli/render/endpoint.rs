@@ -252,6 +252,11 @@ fn summary(answer: &ShowEndpointResponse, look: &Look) -> String {
     } else {
         look.paint(Tone::Bad, "×")
     };
+    if parts.is_empty() {
+        // Of an etcd cluster only the certificates carry the address.
+        let members = count(answer.members.len(), "member", "members");
+        return format!("\n{mark} {members} with all names\n");
+    }
     let places = count(answer.carriers.len(), "place", "places");
     format!("\n{mark} {places}: {}\n", parts.join(", "))
 }

@@ -187,6 +187,15 @@ async fn rolls_back_from_every_stage_before_the_drop() {
                 "{stage} {node}: {names:?}"
             );
         }
+        let operations = engine
+            .list_operations(WHO, ListOperationsRequest::default())
+            .await
+            .expect("listed");
+        let running = operations
+            .operations
+            .iter()
+            .find(|it| it.state == "running");
+        assert!(running.is_none(), "{running:?}");
         // The load balancer that serves nothing now is left in peace.
         let configured = || {
             let state = world.state();
