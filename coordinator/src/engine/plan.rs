@@ -133,6 +133,7 @@ fn new_record(spec: Spec) -> ClusterRecord {
         rotation: None,
         renewal: None,
         behind: BTreeSet::new(),
+        gone: BTreeSet::new(),
         external: false,
         retired: BTreeSet::new(),
     }

@@ -29,6 +29,9 @@ pub struct ClusterRecord {
     /// Nodes that were away when the endpoint moved and have not caught up.
     #[serde(default)]
     pub behind: BTreeSet<String>,
+    /// Names that were dropped without them.
+    #[serde(default)]
+    pub gone: BTreeSet<String>,
     /// The endpoint is a load balancer of somebody else's, whatever the file's mode is.
     #[serde(default)]
     pub external: bool,

@@ -237,7 +237,7 @@ pub fn repair_of(record: &ClusterRecord) -> Rotation {
         target: wants::address(record.spec.cluster.endpoint.as_ref()),
         other: None,
         stage: Stage::Accept,
-        drop: BTreeSet::new(),
+        drop: record.gone.clone(),
         soak_ms: 0,
         without_absent: true,
         hurry: true,
@@ -298,6 +298,7 @@ pub async fn set_names(
     begin(shared, caller, "certificates-set-names", entry, |record| {
         record.spec.cluster.extra_names = wanted.into_iter().collect();
         let rotation = repair_of(record);
+        let drop = drop.union(&rotation.drop).cloned().collect();
         record.rotation = Some(Rotation { drop, ..rotation });
     })
     .await

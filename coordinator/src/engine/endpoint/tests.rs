@@ -258,7 +258,9 @@ async fn the_operators_word_drops_without_the_absent_who_follow_later() {
     );
     world.state().nodes.get_mut("n3").expect("n3").alive = true;
     let back = async {
-        while !(serving(&world, "n3").contains(&NEW.to_owned()) && in_pool(&world)) {
+        let names = || serving(&world, "n3");
+        let has = |name: &str| names().iter().any(|it| it == name);
+        while !has(NEW) || has(OLD) || !in_pool(&world) {
             tokio::time::sleep(TICK).await;
         }
     };

@@ -40,8 +40,13 @@ impl ClusterLoop {
             }
             Some(Advance::Complete) => {
                 let retired = balancer::retired_after(&view.record, rotation);
+                let dropped = rotation.other.iter().map(|other| other.host.clone());
+                let dropped: Vec<String> = dropped.chain(rotation.drop.clone()).collect();
                 self.complete(view, |record| {
                     record.rotation = None;
+                    if !record.behind.is_empty() {
+                        record.gone.extend(dropped);
+                    }
                     record.retired = retired;
                 })
                 .await
@@ -123,6 +128,10 @@ impl ClusterLoop {
         for node in &caught_up {
             record.behind.remove(&node.0);
             self.say(view, &node.0, "has caught up with the cluster's endpoint");
+        }
+        if record.behind.is_empty() {
+            // A repair that is under way has its own copy.
+            record.gone.clear();
         }
         self.write(view, &record, "endpoint-caught-up").await?;
         Ok(true)
