@@ -1,5 +1,6 @@
 //! Tests on real hosts; need root.
 
+mod certificates;
 mod faults;
 mod formation;
 mod kubernetes;

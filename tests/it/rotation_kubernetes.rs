@@ -1,5 +1,6 @@
 //! The same on real Kubernetes: kubelets, kube-proxy, kubeconfigs and what joins afterwards.
 
+use crate::certificates;
 use crate::formation::held_voters;
 use crate::kubernetes::{FORM, all_ready, fleet};
 use crate::rotation::{ANSWERED, SOME, move_clients};
@@ -7,6 +8,8 @@ use anyhow::{Context, Result, bail, ensure};
 use quorate_tests::lab::{Host, eventually};
 use quorate_tests::product::load::{Access, Load, Target, serves_as, unharmed};
 use quorate_tests::product::{Fleet, by_hand, endpoint, kubernetes};
+use serde_json::Value;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -54,7 +57,7 @@ fn a_control_plane_moves_behind_load_balancers() -> Result<()> {
         endpoint::change(&fleet, CLUSTER, &["drop"])?;
         endpoint::finish(&fleet, &operation)?;
         endpoint::wait_in_line(&fleet, CLUSTER, to)?;
-        certificates(&fleet, &access, to, from)?;
+        names(&fleet, &access, to, from)?;
         let kubelet = w1.read_text("/etc/kubernetes/kubelet.conf")?;
         ensure!(
             kubelet.contains(&format!("server: https://{to}")),
@@ -69,14 +72,45 @@ fn a_control_plane_moves_behind_load_balancers() -> Result<()> {
     unharmed(&counts, SOME)?;
     held_voters(n1, &MEMBERS)?;
 
+    // The same machinery renews what kubeadm made.
+    let before = certificates::serials(&fleet, CLUSTER)?;
+    certificates::change(&fleet, &["renew"])?;
+    certificates::all_new(&before, &certificates::serials(&fleet, CLUSTER)?)?;
+    all_ready(&fleet, &["n1", "n2", "n3", "w1"])?;
+
     // What joins now is told the new endpoint: by quorate, and by kubeadm itself.
     fleet.apply(&file(&lb2, &["w1", "w2"], &BALANCERS)?, FORM)?;
     join_by_hand(&fleet, &folder, &lb2)?;
-    all_ready(&fleet, &["n1", "n2", "n3", "w1", "w2", "w3"])
+    all_ready(&fleet, &["n1", "n2", "n3", "w1", "w2", "w3"])?;
+    approved(n1, &["n1", "n2", "n3", "w1", "w2"])
+}
+
+/// Kubelets' requests for serving certificates: of the cluster file's nodes, and of no other.
+fn approved(n1: &Host, nodes: &[&str]) -> Result<()> {
+    eventually(RECONNECT, "serving certificates", || {
+        let text = kubernetes::kubectl(n1, &["get", "csr", "-o", "json"])?;
+        let list: Value = serde_json::from_str(&text)?;
+        let items = list["items"].as_array().context("no items")?;
+        let issued: BTreeSet<&str> = items
+            .iter()
+            .filter(|one| one["spec"]["signerName"] == "kubernetes.io/kubelet-serving")
+            .filter(|one| one["status"]["certificate"].is_string())
+            .filter_map(|one| {
+                one["spec"]["username"]
+                    .as_str()?
+                    .strip_prefix("system:node:")
+            })
+            .collect();
+        ensure!(
+            issued.iter().copied().eq(nodes.iter().copied()),
+            "{issued:?}"
+        );
+        Ok(Some(()))
+    })
 }
 
 /// Every API server's certificate is good for the new name; for the old one only where it is its own address.
-fn certificates(fleet: &Fleet, access: &Access, new: &Target, old: &Target) -> Result<()> {
+fn names(fleet: &Fleet, access: &Access, new: &Target, old: &Target) -> Result<()> {
     for member in MEMBERS {
         let member = fleet.node(member)?;
         let at = SocketAddr::from((member.ip(), 6443));

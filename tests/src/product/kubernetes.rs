@@ -13,6 +13,7 @@ const LAB_CONFIG: &str = r"
     apiVersion: kubelet.config.k8s.io/v1beta1
     kind: KubeletConfiguration
     cgroupDriver: cgroupfs
+    serverTLSBootstrap: true
     failSwapOn: false
     ---
     apiVersion: kubeproxy.config.k8s.io/v1alpha1

@@ -1,0 +1,112 @@
+//! Certificates that are renewed and get other names while clients call, on members of an etcd cluster.
+
+use crate::formation::{FORM, fleet, hosts};
+use crate::rotation::{ANSWERED, CLUSTER, MEMBERS, SOME, balancer, behind};
+use anyhow::{Context, Result, ensure};
+use quorate_tests::product::load::{Access, Load, serves_as, unharmed};
+use quorate_tests::product::{Fleet, endpoint};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+const NAME: &str = "api.lab";
+
+/// Serial numbers by node and kind, of what can be renewed. All of it is well.
+pub fn serials(fleet: &Fleet, cluster: &str) -> Result<BTreeMap<(String, String), String>> {
+    let shown = fleet.json(&["certificates", cluster])?;
+    let all = shown["certificates"].as_array().context("none")?;
+    let mut serials = BTreeMap::new();
+    for one in all {
+        ensure!(one["state"] == "ok", "{one}");
+        let certificate = &one["certificate"];
+        if certificate["renewable"] == true {
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let key = (text(&one["node"]), text(&certificate["place"]));
+            serials.insert(key, text(&certificate["serial"]));
+        }
+    }
+    ensure!(!serials.is_empty(), "nothing can be renewed: {shown}");
+    Ok(serials)
+}
+
+/// Every one of them is another one now.
+pub fn all_new(
+    before: &BTreeMap<(String, String), String>,
+    after: &BTreeMap<(String, String), String>,
+) -> Result<()> {
+    for (place, serial) in before {
+        let now = after
+            .get(place)
+            .with_context(|| format!("{place:?} is gone"))?;
+        ensure!(now != serial, "{place:?} is the old one");
+    }
+    Ok(())
+}
+
+pub fn change(fleet: &Fleet, words: &[&str]) -> Result<()> {
+    let mut command = vec!["certificates"];
+    command.extend(words);
+    command.extend(["--cluster", CLUSTER, "--yes"]);
+    let output = fleet.quorate_output(&command, FORM)?;
+    ensure!(
+        output.success(),
+        "{command:?}: {}{}\n{}",
+        output.stdout,
+        output.stderr,
+        fleet.journals()
+    );
+    Ok(())
+}
+
+fn serve(fleet: &Fleet, access: &Access, name: &str, wanted: bool) -> Result<()> {
+    for member in hosts(fleet, &MEMBERS)? {
+        let at = SocketAddr::from((member.ip(), 2379));
+        ensure!(
+            serves_as(&fleet.lab, access, at, name)? == wanted,
+            "{member} and {name}: not {wanted}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn certificates_change_while_clients_call() -> Result<()> {
+    let fleet = fleet(&["n1", "n2", "n3", "lb1", "lb2"])?;
+    let one = balancer(&fleet, "lb1")?;
+    fleet.apply(&behind(&fleet, &one)?, FORM)?;
+    let access = Access::etcd(&fleet, CLUSTER)?;
+    let load = Load::start(&fleet.lab, access.clone(), std::slice::from_ref(&one))?;
+
+    let before = serials(&fleet, CLUSTER)?;
+    ensure!(
+        before.len() == 9,
+        "server, peer and client of three: {before:?}"
+    );
+    change(&fleet, &["renew"])?;
+    all_new(&before, &serials(&fleet, CLUSTER)?)?;
+    load.answered(SOME, ANSWERED)?;
+
+    serve(&fleet, &access, NAME, false)?;
+    change(&fleet, &["set-names", "--add", NAME])?;
+    serve(&fleet, &access, NAME, true)?;
+    change(&fleet, &["set-names", "--drop", NAME])?;
+    serve(&fleet, &access, NAME, false)?;
+    endpoint::wait_in_line(&fleet, CLUSTER, &one)?;
+
+    // A stray: somebody restored an old copy.
+    let n2 = fleet.node("n2")?;
+    let folder = "/etc/quorate/etcd/pki";
+    let old = n2.read(&format!("{folder}/server.crt"))?;
+    change(&fleet, &["set-names", "--add", NAME])?;
+    n2.write(&format!("{folder}/server.crt"), old, 0o644)?;
+    quorate_tests::lab::eventually(ANSWERED, "the stray to be noticed", || {
+        let shown = endpoint::show(&fleet, CLUSTER)?;
+        Ok((endpoint::in_line(&shown, &one).is_err()).then_some(()))
+    })?;
+    endpoint::change(&fleet, CLUSTER, &["repair"])?;
+    serve(&fleet, &access, NAME, true)?;
+
+    let counts = load.finish()?;
+    println!("{counts}");
+    unharmed(&counts, SOME)
+}
