@@ -209,6 +209,11 @@ pub fn warnings(record: &ClusterRecord, facts: &Facts, intent: &Intent) -> Vec<S
         warnings.push(format!(
             "kubeconfigs of people, CI and other machines that name {other} are theirs to change before it is dropped"
         ));
+        if record.spec.is_kubeadm() {
+            warnings.push(format!(
+                "'kubeadm join' lines that were handed out for {other} fail once it is dropped; print new ones after the switch: kubeadm token create --print-join-command"
+            ));
+        }
         let retired = record
             .rotation
             .as_ref()
