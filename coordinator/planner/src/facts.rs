@@ -217,6 +217,9 @@ pub struct Trouble {
 
 /// A step is tried this often: a tool's hiccup passes, a wrong configuration does not.
 pub const MAX_ATTEMPTS: u32 = 3;
+/// A look changes nothing, and what it found may mend itself: a member that is slow for a minute is out of the load balancer for
+/// that long. Two minutes of tries.
+pub const MAX_PROBES: u32 = 12;
 
 impl Facts {
     pub fn node(&self, name: &NodeName) -> NodeFacts {
@@ -262,7 +265,32 @@ impl Facts {
 
 impl Trouble {
     pub fn given_up(&self) -> bool {
-        self.permanent || self.attempts >= MAX_ATTEMPTS
+        let most = match self.kind {
+            StepKind::Probe => MAX_PROBES,
+            StepKind::Preflight
+            | StepKind::Install
+            | StepKind::ConfigureBalancer
+            | StepKind::CreateAuthority
+            | StepKind::Prepare
+            | StepKind::Finish
+            | StepKind::JoinWorker
+            | StepKind::ApplyManifests
+            | StepKind::ConfigureNode
+            | StepKind::DeleteNode
+            | StepKind::Reset
+            | StepKind::Found
+            | StepKind::AddMember
+            | StepKind::StartMember
+            | StepKind::PromoteMember
+            | StepKind::RemoveMember
+            | StepKind::SetNames
+            | StepKind::SetObjects
+            | StepKind::SetCarriers
+            | StepKind::RestartProxies
+            | StepKind::Renew
+            | StepKind::ApproveServing => MAX_ATTEMPTS,
+        };
+        self.permanent || self.attempts >= most
     }
 }
 
