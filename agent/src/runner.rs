@@ -34,11 +34,11 @@ use tokio_util::task::TaskTracker;
 use work::Work;
 
 /// Orders that wait for the one that runs as a unit: more than the coordinator ever has under way on one node.
-const UNIT_QUEUE: usize = 32;
+pub const UNIT_QUEUE: usize = 32;
 /// Short orders that run side by side.
-const IN_PLACE_AT_ONCE: usize = 4;
+pub const IN_PLACE_AT_ONCE: usize = 4;
 /// Short orders accepted and not finished.
-const IN_PLACE_QUEUE: usize = 64;
+pub const IN_PLACE_QUEUE: usize = 64;
 
 /// An order of this node, on its way through a launcher.
 pub struct Job {

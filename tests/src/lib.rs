@@ -1,7 +1,8 @@
 //! The lab: real Debian hosts with systemd as PID 1 on one machine, and the means to break them. And the product on it: the built
-//! packages installed and enrolled as a user would.
+//! packages installed and enrolled as a user would. [`sim`] needs no hosts: it pretends them.
 
 pub mod bench;
 pub mod demo;
 pub mod lab;
 pub mod product;
+pub mod sim;

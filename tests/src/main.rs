@@ -38,14 +38,48 @@ enum Verb {
     List,
     /// Show what the product can do
     Demo,
-    /// Measure how long forming a cluster takes, with the plain tools and with quorate
+    /// Measure; without a word, how long forming a cluster takes
+    #[command(args_conflicts_with_subcommands = true)]
     Bench {
-        /// How often each way is taken; the best counts
-        #[arg(long, default_value_t = 1, value_name = "COUNT")]
-        rounds: u32,
-        /// Where the figures go [default: target/bench/forming.json]
-        out: Option<PathBuf>,
+        #[command(subcommand)]
+        what: Option<Bench>,
+        #[command(flatten)]
+        forming: Forming,
     },
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// How long forming a cluster takes, with the plain tools and with quorate
+    Forming(Forming),
+    /// How long moving a cluster's endpoint takes, and how that grows with the workers
+    Endpoint(Endpoint),
+}
+
+#[derive(clap::Args)]
+struct Forming {
+    /// How often each way is taken; the best counts
+    #[arg(long, default_value_t = 1, value_name = "COUNT")]
+    rounds: u32,
+    /// Where the figures go [default: target/bench/forming.json]
+    out: Option<PathBuf>,
+}
+
+#[derive(clap::Args)]
+struct Endpoint {
+    /// Simulated workers, one cluster after the other
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "10,100,1000",
+        value_name = "COUNT,..."
+    )]
+    workers: Vec<usize>,
+    /// What each simulated order takes where the coordinator's own share is measured
+    #[arg(long, default_value_t = 20, value_name = "MS")]
+    order_ms: u64,
+    /// Where the figures go [default: target/bench/endpoint.json]
+    out: Option<PathBuf>,
 }
 
 fn main() -> Result<()> {
@@ -55,7 +89,14 @@ fn main() -> Result<()> {
         Verb::Down { names } => down(&names),
         Verb::List => list(),
         Verb::Demo => quorate_tests::demo::run(),
-        Verb::Bench { rounds, out } => bench::run(&bench::Options { rounds, out }),
+        Verb::Bench { what, forming } => match what.unwrap_or(Bench::Forming(forming)) {
+            Bench::Forming(Forming { rounds, out }) => bench::run(&bench::Options { rounds, out }),
+            Bench::Endpoint(asked) => bench::endpoint::run(&bench::endpoint::Options {
+                workers: asked.workers,
+                order_ms: asked.order_ms,
+                out: asked.out,
+            }),
+        },
     }
 }
 

@@ -2,8 +2,10 @@
 //!
 //! - [`bed`]: the hosts, with everything installed, and how they become fresh again; [`product`]: quorate's way;
 //!   [`plain_etcd`], [`plain_kubeadm`]: the tools' own way; [`report`]: the table and the file.
+//! - [`endpoint`]: `tests/run bench endpoint`, how long moving the endpoint takes.
 
 mod bed;
+pub mod endpoint;
 mod etcd_pki;
 mod plain_etcd;
 mod plain_kubeadm;
@@ -31,7 +33,10 @@ pub struct Options {
 
 pub fn run(options: &Options) -> Result<()> {
     ensure!(options.rounds > 0, "--rounds: at least one");
-    let out = options.out.clone().unwrap_or_else(default_out);
+    let out = options
+        .out
+        .clone()
+        .unwrap_or_else(|| default_out("forming.json"));
     let folder = kubernetes::given()?;
     println!("installing everything on all hosts (not timed)");
     let (bed, plain, mut report): (Bed, Box<dyn Plain>, Report) = match &folder {
@@ -76,7 +81,7 @@ fn measure(bed: &Bed, plain: &dyn Plain, way: Way) -> Result<Figure> {
     }
 }
 
-fn default_out() -> PathBuf {
+fn default_out(name: &str) -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
-    PathBuf::from(target).join("bench/forming.json")
+    PathBuf::from(target).join("bench").join(name)
 }

@@ -1,0 +1,50 @@
+//! `tests/run bench endpoint`: how long moving a cluster's endpoint takes, and what its clients notice.
+//!
+//! - [`simulated`]: how it grows with the workers, by simulated agents before a real coordinator; [`report`]: the table and the file.
+
+mod report;
+mod simulated;
+
+use anyhow::{Context, Result};
+use report::Report;
+use std::path::PathBuf;
+
+pub struct Options {
+    /// Workers beside three control planes, one cluster after the other.
+    pub workers: Vec<usize>,
+    /// What every simulated order takes where the coordinator's own share is measured.
+    pub order_ms: u64,
+    pub out: Option<PathBuf>,
+}
+
+pub fn run(options: &Options) -> Result<()> {
+    let out = options
+        .out
+        .clone()
+        .unwrap_or_else(|| super::default_out("endpoint.json"));
+    let program = coordinator()?;
+    let mut report = Report::new(options.order_ms);
+    for workers in &options.workers {
+        for figure in simulated::measure(&program, *workers, options.order_ms)? {
+            println!("{figure}");
+            report.simulated.push(figure);
+        }
+        // Also what came before an error is worth having.
+        report.write(&out)?;
+    }
+    println!("\n{report}");
+    println!("\nas JSON: {}", out.display());
+    Ok(())
+}
+
+/// Of the same build as this program.
+fn coordinator() -> Result<PathBuf> {
+    let program = std::env::current_exe()?.with_file_name("quorate");
+    let there = program.is_file().then_some(program.clone());
+    there.with_context(|| {
+        format!(
+            "{} is not built: cargo build -p quorate, with the same profile",
+            program.display()
+        )
+    })
+}
