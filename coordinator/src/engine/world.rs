@@ -18,7 +18,8 @@ pub struct Node {
     pub marks: Marks,
     pub etcd_started: bool,
     pub balancer: Option<LoadBalancerView>,
-    /// What its certificate covers.
+    /// When its certificate was issued, and what it covers.
+    pub issued_unix: i64,
     pub serving: BTreeSet<String>,
     /// Connections to whatever is watched first: the address that goes.
     pub dials: u32,
@@ -101,6 +102,7 @@ impl World {
             etcd,
             load_balancer: node.balancer.clone(),
             endpoint: Some(endpoint_view(node, &name)),
+            certificates: vec![certificate(node)],
             host: Some(HostFacts::default()),
             ..NodeReport::default()
         }));
@@ -127,6 +129,7 @@ impl World {
 
     fn effect(&self, name: &str, order: &Order) -> Option<(OrderResult, Vec<u8>)> {
         let action = order.action.clone()?;
+        let now_unix = i64::try_from(self.now_ms() / 1_000).unwrap_or_default();
         let mut state = self.state();
         let node = state.nodes.get_mut(name)?;
         if node.dies_at == Some(action.kind()) {
@@ -149,6 +152,12 @@ impl World {
         }
         on_node(node, &action, order);
         on_certificate(node, &action, order);
+        if matches!(
+            action,
+            Action::PrepareMember(_) | Action::CreateAuthority(_) | Action::RenewCertificates(_)
+        ) {
+            node.issued_unix = now_unix;
+        }
         if let Err(problem) = on_etcd(&mut state, name, &action, order) {
             result.status = OrderStatus::Failed as i32;
             result.problem = Some(problem);
@@ -186,6 +195,17 @@ fn etcd_view(state: &State, name: &str, now: u64) -> Option<EtcdView> {
         alarms_known: true,
         ..EtcdView::default()
     })
+}
+
+/// Dated back, as certificates are.
+fn certificate(node: &Node) -> CertificateInfo {
+    let back = i64::try_from(quorate_pki::SKEW.as_secs()).unwrap_or_default();
+    CertificateInfo {
+        not_before_unix: node.issued_unix - back,
+        not_after_unix: node.issued_unix + 365 * 24 * 3600,
+        renewable: node.etcd_started,
+        ..CertificateInfo::default()
+    }
 }
 
 fn endpoint_view(node: &Node, name: &str) -> EndpointView {

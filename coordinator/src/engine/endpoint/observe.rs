@@ -39,7 +39,9 @@ pub fn oldest_issue(report: &NodeReport) -> Observed<Option<i64>> {
         return Observed::Unknown;
     }
     let renewable = report.certificates.iter().filter(|it| it.renewable);
-    Observed::Known(renewable.map(|it| it.not_before_unix).min())
+    // Dated back when they were issued; whoever renews counts the same way.
+    let back = i64::try_from(quorate_pki::SKEW.as_secs()).unwrap_or_default();
+    Observed::Known(renewable.map(|it| it.not_before_unix + back).min())
 }
 
 /// As the member that reported last has read them, unless that was before we wrote them.

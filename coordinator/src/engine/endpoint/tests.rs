@@ -325,6 +325,34 @@ async fn names_are_added_and_dropped() {
     }
 }
 
+fn renewals(world: &World) -> Vec<String> {
+    let state = world.state();
+    let done = state.done.iter();
+    let renewed = done.filter(|(_, kind)| kind == "renew-certificates");
+    renewed.map(|(node, _)| node.clone()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn certificates_are_renewed_once_when_asked_and_by_themselves_in_time() {
+    let (world, _store, engine) = formed().await;
+    let request = RenewClusterCertificatesRequest {
+        cluster: "c".into(),
+        nodes: Vec::new(),
+    };
+    let begun = engine.renew_cluster_certificates(WHO, request).await;
+    let record = end(&engine, &begun.expect("begun").operation).await;
+    assert_eq!(record.state.word(), "done", "{:?}", record.problem);
+    assert_eq!(renewals(&world), ["n1", "n2", "n3"]);
+
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(renewals(&world).len(), 3, "nothing is due");
+    // A day before its end, as after a long time without a coordinator.
+    let almost = 364 * 24 * 3600;
+    world.state().nodes.get_mut("n2").expect("n2").issued_unix -= almost;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(renewals(&world), ["n1", "n2", "n3", "n2"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_done_is_refused_before_anything_changes() {
     let (world, _store, engine) = formed().await;
