@@ -22,6 +22,9 @@ use tokio::sync::mpsc;
 
 /// Events that wait for one loop; a sender of results waits beyond it.
 const INBOX: usize = 1_024;
+/// A round looks at all nodes, and each of them reports twice a second at work: with a thousand, a round a report would be all that
+/// a processor does. Nobody sees a twentieth of a second.
+const REPORTS_TOGETHER: Duration = Duration::from_millis(50);
 /// A round that changed something is followed by another at once, at most this often before events are read again.
 const ROUNDS_AT_ONCE: usize = 8;
 
@@ -33,6 +36,16 @@ pub enum LoopEvent {
     Done(String, OrderDone),
     /// The material for a step came, or did not.
     Exported(SideStep, Result<OrderDone, Problem>),
+}
+
+impl LoopEvent {
+    /// Whether the next round may come a moment later.
+    fn may_wait(&self) -> bool {
+        match self {
+            LoopEvent::Wake | LoopEvent::Progress(..) => true,
+            LoopEvent::Connected(_) | LoopEvent::Done(..) | LoopEvent::Exported(..) => false,
+        }
+    }
 }
 
 pub struct ClusterLoop {
@@ -106,13 +119,35 @@ impl ClusterLoop {
                 REPORT_AT_REST_MS
             };
             let pause = Duration::from_millis(pause.into());
+            let rested = tokio::time::Instant::now() + REPORTS_TOGETHER;
             match tokio::time::timeout(pause, events.recv()).await {
                 Ok(None) => return,
-                Ok(Some(event)) => self.take(event).await,
+                Ok(Some(event)) => {
+                    let waits = event.may_wait();
+                    self.take(event).await;
+                    if waits {
+                        self.gather(&mut events, rested).await;
+                    }
+                }
                 Err(_) => {}
             }
             while let Ok(event) = events.try_recv() {
                 self.take(event).await;
+            }
+        }
+    }
+
+    /// Reports of many nodes are looked at together; a result ends the waiting at once.
+    async fn gather(
+        &mut self,
+        events: &mut mpsc::Receiver<LoopEvent>,
+        until: tokio::time::Instant,
+    ) {
+        while let Ok(Some(event)) = tokio::time::timeout_at(until, events.recv()).await {
+            let waits = event.may_wait();
+            self.take(event).await;
+            if !waits {
+                return;
             }
         }
     }

@@ -18,6 +18,8 @@ const PAUSE_MS: [u64; MAX_ATTEMPTS as usize] = [2_000, 10_000, 10_000];
 const LOST_AFTER_DEADLINE_MS: u64 = 60_000;
 /// An operator's write in between is rare, and the next look sees it.
 const SETTLE_TRIES: u32 = 5;
+/// A node that is touched holds up the others: longer than an agent on a busy machine is silent, shorter than an order may take.
+const TOUCHED_SILENT_MS: u64 = 30_000;
 /// What a promotion answers while the learner is not ready: asked again as long as the joiner lives.
 const NOT_YET: [&str; 3] = ["learner-not-ready", "learner-not-started", "order-timeout"];
 
@@ -402,6 +404,9 @@ fn is_lost(view: &View, pending: &OrderRecord) -> bool {
         | StepKind::Reset
         | StepKind::Found => node.connected && age > overdue,
         // Safe to run twice and at any time; a node that has died is not waited for.
-        StepKind::SetNames | StepKind::SetCarriers | StepKind::Renew => silent || age > overdue,
+        StepKind::SetNames | StepKind::SetCarriers | StepKind::Renew => {
+            let gone = !node.connected && view.now.since(node.heard) >= TOUCHED_SILENT_MS;
+            gone || age > overdue
+        }
     }
 }
