@@ -1,6 +1,7 @@
 //! Tests on real hosts; need root.
 
 mod certificates;
+mod external;
 mod faults;
 mod formation;
 mod kubernetes;

@@ -2,15 +2,17 @@
 
 use super::Fleet;
 use super::load::Target;
-use crate::lab::eventually;
+use crate::lab::{Output, eventually};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
 /// A stage of a rotation on two cores, which restarts kubelets one after the other.
 const STAGE: Duration = Duration::from_secs(240);
-/// A command of the coordinator's that starts an operation.
-const COMMAND: Duration = Duration::from_secs(60);
+/// A command of the coordinator's that starts an operation, after the machines have looked through a load balancer that does not answer.
+const COMMAND: Duration = Duration::from_secs(90);
+/// What the command ends with when a safety rule says no.
+const REFUSED: i32 = 5;
 /// Longer than any test: it ends when the test says so.
 pub const HELD: &str = "30m";
 pub const STAGES: [&str; 5] = ["accept", "switch", "soak", "drop", "retire"];
@@ -30,19 +32,35 @@ pub fn show(fleet: &Fleet, cluster: &str) -> Result<Value> {
 
 /// Begins, and returns the operation.
 pub fn begin(fleet: &Fleet, cluster: &str, to: &Target, soak: &str) -> Result<String> {
+    begun(fleet, ask(fleet, cluster, to, soak, &[])?)
+}
+
+/// The same, to a load balancer of somebody else's.
+pub fn begin_external(fleet: &Fleet, cluster: &str, to: &Target, soak: &str) -> Result<String> {
+    begun(fleet, ask(fleet, cluster, to, soak, &["--external"])?)
+}
+
+/// It must be refused by a rule; returns what it says.
+pub fn refused_external(fleet: &Fleet, cluster: &str, to: &Target) -> Result<String> {
+    let output = ask(fleet, cluster, to, HELD, &["--external"])?;
+    let said = format!("{}{}", output.stdout, output.stderr);
+    ensure!(
+        output.status == REFUSED,
+        "endpoint rotate to {to} ended with {}, not {REFUSED}: {said}",
+        output.status
+    );
+    Ok(said)
+}
+
+fn ask(fleet: &Fleet, cluster: &str, to: &Target, soak: &str, more: &[&str]) -> Result<Output> {
     let to = to.to_string();
-    let words = [
-        "endpoint",
-        "rotate",
-        "--cluster",
-        cluster,
-        &to,
-        "--soak",
-        soak,
-        "--yes",
-        "--no-wait",
-    ];
-    let output = fleet.quorate_output(&words, COMMAND)?;
+    let mut words = vec!["endpoint", "rotate", "--cluster", cluster, &to];
+    words.extend(["--soak", soak, "--yes", "--no-wait"]);
+    words.extend(more);
+    fleet.quorate_output(&words, COMMAND)
+}
+
+fn begun(fleet: &Fleet, output: Output) -> Result<String> {
     ensure!(
         output.success(),
         "endpoint rotate ended with {}: {}{}",

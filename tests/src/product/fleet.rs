@@ -162,13 +162,18 @@ impl Fleet {
         Ok(path)
     }
 
-    /// Applies a cluster file and waits for the end of the operation.
-    pub fn apply(&self, text: &str, timeout: Duration) -> Result<Output> {
+    /// Applies a cluster file and waits for the end of the operation, whichever it is.
+    pub fn try_apply(&self, text: &str, timeout: Duration) -> Result<Output> {
         let file = self.write_file("cluster.yaml", text)?;
-        let output = self.quorate_output(
+        self.quorate_output(
             &["apply", "-f", &file, "--yes", "--progress", "plain"],
             timeout,
-        )?;
+        )
+    }
+
+    /// The same, to its good end.
+    pub fn apply(&self, text: &str, timeout: Duration) -> Result<Output> {
+        let output = self.try_apply(text, timeout)?;
         if !output.success() {
             bail!(
                 "apply ended with {}:\n{}{}\n{}",

@@ -11,7 +11,7 @@ mod watching;
 
 pub use access::{Access, Target};
 pub use counts::Counts;
-pub use proof::serves_as;
+pub use proof::{certificate, serves_as};
 
 use crate::lab::Lab;
 use anyhow::{Context, Result, anyhow, ensure};

@@ -12,8 +12,18 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Whether the server's certificate, of the cluster's authority, is good for the name. Anything else that goes wrong is an error.
 pub fn serves_as(lab: &Lab, access: &Access, at: SocketAddr, name: &str) -> Result<bool> {
+    Ok(shaken(lab, access, at, name)?.is_some())
+}
+
+/// The certificate that is served now, byte by byte; it has to be good for the name.
+pub fn certificate(lab: &Lab, access: &Access, at: SocketAddr, name: &str) -> Result<Vec<u8>> {
+    shaken(lab, access, at, name)?.with_context(|| format!("{at} is not good for {name}"))
+}
+
+/// `None`: not good for the name.
+fn shaken(lab: &Lab, access: &Access, at: SocketAddr, name: &str) -> Result<Option<Vec<u8>>> {
     let name = server_name(name)?;
-    let shake = || -> Result<bool> {
+    let shake = || -> Result<Option<Vec<u8>>> {
         let mut stream = TcpStream::connect_timeout(&at, PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
@@ -24,12 +34,14 @@ pub fn serves_as(lab: &Lab, access: &Access, at: SocketAddr, name: &str) -> Resu
                     Some(Error::InvalidCertificate(
                         CertificateError::NotValidForName
                         | CertificateError::NotValidForNameContext { .. },
-                    )) => Ok(false),
+                    )) => Ok(None),
                     _ => bail!("the handshake failed: {error}"),
                 };
             }
         }
-        Ok(true)
+        let chain = connection.peer_certificates().unwrap_or_default();
+        let first = chain.first().context("no certificate")?;
+        Ok(Some(first.to_vec()))
     };
     lab.beside_hosts(shake)
         .and_then(|shaken| shaken)
