@@ -2,8 +2,9 @@
 
 use super::Turn;
 use super::presence;
-use crate::facts::{Facts, Observed};
+use crate::facts::Facts;
 use crate::intent::{Intent, NodeIntent};
+use crate::side;
 use crate::step::SideStep;
 use crate::waiting::WaitingOn;
 use std::collections::BTreeSet;
@@ -39,14 +40,14 @@ fn touch(facts: &Facts, intent: &Intent, node: &NodeIntent, turn: &mut Turn) {
 
 /// Whether the member serves a certificate with all that is wanted and nothing that is not. None: not known.
 pub fn covers(facts: &Facts, intent: &Intent, node: &NodeIntent) -> Option<bool> {
-    let served = served(facts, node)?;
+    let served = served(facts, intent, node)?;
     let (missing, surplus) = difference(&served, intent, node);
     Some(missing.is_empty() && surplus.is_empty())
 }
 
 /// Whether the member is known to serve all of the wanted names.
 pub fn complete(facts: &Facts, intent: &Intent, node: &NodeIntent) -> bool {
-    served(facts, node).is_some_and(|served| difference(&served, intent, node).0.is_empty())
+    served(facts, intent, node).is_some_and(|served| difference(&served, intent, node).0.is_empty())
 }
 
 /// What a certificate lacks, and what it has too much.
@@ -63,10 +64,13 @@ pub fn difference(
     (missing, surplus.filter(|name| !own(name)).collect())
 }
 
-/// A member that does not answer yet has to be brought along before it does: it counts as covering nothing.
-fn served(facts: &Facts, node: &NodeIntent) -> Option<BTreeSet<String>> {
-    match facts.node(&node.name).endpoint {
-        Observed::Unknown => None,
-        Observed::Known(known) => Some(known.serving.map(|it| it.names).unwrap_or_default()),
+/// A member that does not serve yet has to be brought along before it does: it counts as covering nothing. One that serves, but whose
+/// handshake could not be seen this time, is not known.
+fn served(facts: &Facts, intent: &Intent, node: &NodeIntent) -> Option<BTreeSet<String>> {
+    let known = facts.node(&node.name).endpoint;
+    match known.known()?.serving.clone() {
+        Some(serving) => Some(serving.names),
+        None if side::serves(facts, intent, node) == Some(true) => None,
+        None => Some(BTreeSet::new()),
     }
 }

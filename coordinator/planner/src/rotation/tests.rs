@@ -62,11 +62,12 @@ fn cluster(workers: usize) -> (Facts, Intent) {
         facts.nodes.insert(name(&format!("n{n}")), node);
     }
     let old = address("10.0.0.1").to_string();
-    for (n, node) in facts.nodes.values_mut().enumerate() {
-        let member = n < 3;
+    for (name, node) in &mut facts.nodes {
+        let n: usize = name.0[1..].parse().unwrap();
+        let member = n <= 3;
         node.endpoint = Observed::Known(EndpointFacts {
             serving: member.then(|| ServingFacts {
-                names: ["10.0.0.1".to_owned(), format!("10.0.0.{}", n + 1)].into(),
+                names: ["10.0.0.1".to_owned(), format!("10.0.0.{n}")].into(),
                 fingerprint: format!("f{n}"),
             }),
             carriers: vec![CarrierFacts {
@@ -209,6 +210,21 @@ fn unknown_is_waited_for() {
         (turn.steps, turn.waits),
         (vec![], vec![WaitingOn::ObjectsUnknown])
     );
+}
+
+#[test]
+fn a_member_that_is_silent_is_looked_at_again_and_one_that_is_down_is_prepared() {
+    let (mut facts, intent) = cluster(0);
+    let node = facts.nodes.get_mut(&name("n1")).unwrap();
+    if let Observed::Known(known) = &mut node.endpoint {
+        known.serving = None;
+    }
+    let turn = next(&facts, &intent, NOW);
+    assert!(turn.waits.contains(&WaitingOn::ServingUnknown(name("n1"))));
+    let of_n1 = vec![SideStep::SetNames { node: name("n1") }];
+    assert_ne!(turn.steps, of_n1);
+    facts.nodes.get_mut(&name("n1")).unwrap().api_ready = Observed::Known(false);
+    assert_eq!(next(&facts, &intent, NOW).steps, of_n1);
 }
 
 /// At the soak, with everybody in line.
