@@ -4,6 +4,7 @@ mod certificates;
 mod external;
 mod faults;
 mod formation;
+mod ipv6;
 mod kubernetes;
 mod load;
 mod rotation;

@@ -5,6 +5,7 @@ use super::plan::{self, Considered};
 use super::records::*;
 use super::shared::{Shared, stored};
 use crate::store::{Key, Prefix, Transaction};
+use quorate_planner::intent::Balancing;
 use quorate_planner::round::{self, Outcome};
 use quorate_proto::v1::{ApplyRequest, ApplyResponse, Problem};
 use std::sync::Arc;
@@ -37,7 +38,7 @@ pub async fn apply(
             });
         }
         let outcome = round::next(&considered.facts, &considered.intent, considered.now).outcome;
-        if outcome == Outcome::Settled {
+        if outcome == Outcome::Settled && !considered.record.unproven {
             return Ok(ApplyResponse {
                 operation: String::new(),
                 nothing_to_do: true,
@@ -69,7 +70,9 @@ async fn start(
     let findings = Prefix::under(crate::store::Kind::Finding, &[&considered.record.name]);
     let asked = Asked { caller, kind: KIND };
     let transaction = Transaction::new().delete_all(findings);
-    operation::begin(shared, &asked, considered.record, known, transaction).await
+    let mut record = considered.record;
+    record.unproven = considered.intent.balancing == Balancing::External;
+    operation::begin(shared, &asked, record, known, transaction).await
 }
 
 /// One problem that carries all of them.

@@ -63,7 +63,7 @@ pub fn plan(shared: &Shared, request: &PlanRequest) -> Result<PlanResponse, Prob
         refusals: refusals.clone(),
         quorum: quorum_effects(before, &stages),
         zones: zone_effects(&record.spec),
-        nothing_to_do: considered.unchanged && outcome == Outcome::Settled,
+        nothing_to_do: considered.unchanged && outcome == Outcome::Settled && !record.unproven,
     })
 }
 
@@ -134,6 +134,7 @@ fn new_record(spec: Spec) -> ClusterRecord {
         renewal: None,
         behind: BTreeSet::new(),
         gone: BTreeSet::new(),
+        unproven: false,
         external: false,
         retired: BTreeSet::new(),
     }

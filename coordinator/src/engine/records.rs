@@ -32,6 +32,9 @@ pub struct ClusterRecord {
     /// Names that were dropped without them.
     #[serde(default)]
     pub gone: BTreeSet<String>,
+    /// A load balancer of somebody else's that no apply has proven yet.
+    #[serde(default)]
+    pub unproven: bool,
     /// The endpoint is a load balancer of somebody else's, whatever the file's mode is.
     #[serde(default)]
     pub external: bool,

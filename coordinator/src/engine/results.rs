@@ -356,6 +356,9 @@ impl ClusterLoop {
         operation.problem = problem;
         operation.troubles = self.troubles.clone();
         record.operation = None;
+        if operation.kind == super::apply::KIND && state == OperationState::Done {
+            record.unproven = false;
+        }
         let transaction = Transaction::new()
             .put(Key::operation(&operation.id), &operation)
             .unchanged(Key::cluster(&record.name), view.stored)

@@ -41,7 +41,7 @@ async fn secure(
     credentials: &Credentials,
     tcp: TcpStream,
 ) -> Result<TlsStream<TcpStream>, Error> {
-    let name = ServerName::try_from(caller.host.clone())
+    let name = ServerName::try_from(caller.expected.clone())
         .map_err(|error| Error::new(ErrorKind::InvalidInput, error))?;
     let handshake = TlsConnector::from(credentials.tls.clone()).connect(name, tcp);
     match timeout(WITHIN, handshake).await {
@@ -69,7 +69,7 @@ async fn untrusted(
     };
     let info = served.info;
     let ours = der_signed_by(&served.der, &credentials.authority_pem).unwrap_or(false);
-    let covered = Name::parse(&caller.host).is_ok_and(|name| info.covers(&name));
+    let covered = Name::parse(&caller.expected).is_ok_and(|name| info.covers(&name));
     let now = SystemTime::now();
     Seen::Untrusted(Certificate {
         ours,

@@ -25,7 +25,14 @@ pub struct Target {
 
 impl Target {
     pub fn ip(host: &Host, port: u16) -> Self {
-        let at = IpAddr::from(host.ip());
+        Self::at(host.ip().into(), port)
+    }
+
+    pub fn ip6(host: &Host, port: u16) -> Self {
+        Self::at(host.ip6().into(), port)
+    }
+
+    fn at(at: IpAddr, port: u16) -> Self {
         Target {
             host: at.to_string(),
             port,
@@ -52,7 +59,10 @@ impl Target {
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
     }
 }
 
