@@ -65,31 +65,10 @@ pub fn node_in_line(facts: &Facts, intent: &Intent, node: &NodeName) -> Option<b
 }
 
 fn members(facts: &Facts, intent: &Intent, turn: &mut Turn) {
-    for node in presence::members(facts, intent) {
-        match node_in_line(facts, intent, &node.name) {
-            None => turn
-                .waits
-                .push(WaitingOn::ServingUnknown(node.name.clone())),
-            Some(true) => {}
-            Some(false) => {
-                touch(facts, intent, node, turn);
-                return;
-            }
-        }
-    }
-}
-
-fn touch(facts: &Facts, intent: &Intent, node: &NodeIntent, turn: &mut Turn) {
-    if let Some(other) = presence::touched(facts, intent).filter(|name| name != &node.name) {
-        turn.waits.push(WaitingOn::OneAtATime(other));
-        return;
-    }
-    match presence::others_serve(facts, intent, &node.name) {
-        Err(wait) => turn.waits.push(wait),
-        Ok(()) => turn.steps.push(SideStep::SetCarriers {
-            node: node.name.clone(),
-        }),
-    }
+    let in_line = |node: &NodeIntent| node_in_line(facts, intent, &node.name);
+    presence::one_by_one(facts, intent, turn, in_line, |node| SideStep::SetCarriers {
+        node,
+    });
 }
 
 fn workers(facts: &Facts, intent: &Intent, turn: &mut Turn) {

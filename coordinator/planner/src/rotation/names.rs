@@ -6,36 +6,14 @@ use crate::facts::Facts;
 use crate::intent::{Intent, NodeIntent};
 use crate::side;
 use crate::step::SideStep;
-use crate::waiting::WaitingOn;
 use std::collections::BTreeSet;
 
 /// The step for the next member that has to change, or why it waits.
 pub fn bring(facts: &Facts, intent: &Intent, turn: &mut Turn) {
-    for node in presence::members(facts, intent) {
-        match covers(facts, intent, node) {
-            None => turn
-                .waits
-                .push(WaitingOn::ServingUnknown(node.name.clone())),
-            Some(true) => {}
-            Some(false) => {
-                touch(facts, intent, node, turn);
-                return;
-            }
-        }
-    }
-}
-
-fn touch(facts: &Facts, intent: &Intent, node: &NodeIntent, turn: &mut Turn) {
-    if let Some(other) = presence::touched(facts, intent).filter(|name| name != &node.name) {
-        turn.waits.push(WaitingOn::OneAtATime(other));
-        return;
-    }
-    match presence::others_serve(facts, intent, &node.name) {
-        Err(wait) => turn.waits.push(wait),
-        Ok(()) => turn.steps.push(SideStep::SetNames {
-            node: node.name.clone(),
-        }),
-    }
+    let covers = |node: &NodeIntent| covers(facts, intent, node);
+    presence::one_by_one(facts, intent, turn, covers, |node| SideStep::SetNames {
+        node,
+    });
 }
 
 /// Whether the member serves a certificate with all that is wanted and nothing that is not. None: not known.

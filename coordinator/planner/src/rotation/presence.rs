@@ -1,8 +1,10 @@
 //! Who is part of the cluster and can be reached now.
 
+use super::Turn;
 use crate::facts::Facts;
 use crate::intent::{Intent, NodeIntent, NodeName};
 use crate::side;
+use crate::step::SideStep;
 use crate::waiting::WaitingOn;
 use std::collections::BTreeSet;
 
@@ -52,6 +54,32 @@ pub fn away(facts: &Facts, intent: &Intent) -> BTreeSet<NodeName> {
         .filter(|node| (belongs(facts, node) || node.balancer) && !facts.node(&node.name).connected)
         .map(|node| node.name.clone())
         .collect()
+}
+
+/// The step for the first member that is not right, or why it waits: never two members at once, and only while all others serve.
+pub fn one_by_one(
+    facts: &Facts,
+    intent: &Intent,
+    turn: &mut Turn,
+    is_right: impl Fn(&NodeIntent) -> Option<bool>,
+    step: impl Fn(NodeName) -> SideStep,
+) {
+    for node in members(facts, intent) {
+        let name = &node.name;
+        match is_right(node) {
+            None => turn.waits.push(WaitingOn::ServingUnknown(name.clone())),
+            Some(true) => {}
+            Some(false) => {
+                let other = touched(facts, intent).filter(|touched| touched != name);
+                match (other, others_serve(facts, intent, name)) {
+                    (Some(other), _) => turn.waits.push(WaitingOn::OneAtATime(other)),
+                    (None, Err(wait)) => turn.waits.push(wait),
+                    (None, Ok(())) => turn.steps.push(step(name.clone())),
+                }
+                return;
+            }
+        }
+    }
 }
 
 /// A member may be touched only while every other one that can be reached serves.
