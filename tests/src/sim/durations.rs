@@ -24,8 +24,8 @@ impl Durations {
     }
 }
 
-/// Milliseconds, as orders take them on the lab's hosts: systemd, etcd and Kubernetes 1.33 on two cores that they share, with everything
-/// installed. Machines of their own are faster where they compute, and as fast where they wait.
+/// Milliseconds: estimates of what orders take with everything installed, not measured. They show how waiting adds up over many nodes,
+/// not how long a real cluster takes.
 const fn real_ms(action: &Action) -> u64 {
     match action {
         Action::Preflight(_) => 1_000,
