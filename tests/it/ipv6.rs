@@ -3,7 +3,7 @@
 use crate::formation::{FORM, fleet, held_voters, hosts};
 use crate::rotation::{CLUSTER, MEMBERS};
 use anyhow::{Context, Result, ensure};
-use quorate_tests::lab::Host;
+use quorate_tests::lab::{Host, eventually};
 use quorate_tests::product::load::{Access, Target, serves_as};
 use quorate_tests::product::{Fleet, endpoint, etcd, file};
 use serde_json::Value;
@@ -82,12 +82,16 @@ fn on_ipv6(fleet: &Fleet, members: &[&Host]) -> Result<()> {
         let mine = format!("https://[{}]:2379", host.ip6());
         etcd::etcdctl(host, Some(&mine), &["endpoint", "health"])?;
     }
-    let balancers = status["load_balancers"].as_array().context("none")?;
-    ensure!(balancers.len() == 2, "{status}");
-    for balancer in balancers {
-        let backends = balancer["backends"].as_array().context("no backends")?;
-        let up = |one: &&Value| one["frontend"] == "api" && one["up"] == true;
-        ensure!(backends.iter().filter(up).count() == 3, "{balancer}");
-    }
-    Ok(())
+    // A load balancer that was just reloaded has yet to check them.
+    eventually(HEALTHY, "both load balancers to find all up", || {
+        let status = fleet.status(CLUSTER)?;
+        let balancers = status["load_balancers"].as_array().context("none")?;
+        ensure!(balancers.len() == 2, "{status}");
+        for balancer in balancers {
+            let backends = balancer["backends"].as_array().context("no backends")?;
+            let up = |one: &&Value| one["frontend"] == "api" && one["up"] == true;
+            ensure!(backends.iter().filter(up).count() == 3, "{balancer}");
+        }
+        Ok(Some(()))
+    })
 }

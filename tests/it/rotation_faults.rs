@@ -5,12 +5,14 @@ use crate::rotation::{ANSWERED, CLUSTER, MEMBERS, SOME, balancer, behind, move_c
 use anyhow::{Context, Result, ensure};
 use quorate_tests::lab::{Host, eventually};
 use quorate_tests::product::load::{Access, Load, Target, unharmed};
-use quorate_tests::product::{Fleet, endpoint};
+use quorate_tests::product::{Fleet, endpoint, etcd};
 use serde_json::Value;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Health checks of a load balancer, and a daemon's return.
 const BACK: Duration = Duration::from_secs(90);
+/// Longer than a load balancer takes to leave out a member that fails its checks, so that none of an election shows later.
+const STEADY: Duration = Duration::from_secs(5);
 
 struct Scene {
     fleet: Fleet,
@@ -83,33 +85,49 @@ fn a_rotation_is_rolled_back_from_every_stage() -> Result<()> {
     unharmed(&counts, SOME)
 }
 
-/// Off, and both load balancers send everything to the others. While those elect a leader, they are left out too.
+/// Off, the others have a leader again, and load balancers send everything to these: while they elected one, they were left out too.
 fn power_off(fleet: &Fleet, host: &Host) -> Result<()> {
     host.power_cut()?;
     let mut others: Vec<&str> = MEMBERS.into_iter().filter(|m| *m != host.name()).collect();
     others.sort_unstable();
+    for other in &others {
+        let other = fleet.node(other)?;
+        eventually(BACK, &format!("a leader behind {other}"), || {
+            etcd::etcdctl(other, None, &["endpoint", "health"]).map(Some)
+        })?;
+    }
+    let mut since = None;
     eventually(BACK, &format!("only {others:?} to be called"), || {
-        let status = fleet.status(CLUSTER)?;
-        let balancers = status["load_balancers"].as_array().context("none")?;
-        let serves = |balancer: &&Value| {
-            let backends = balancer["backends"].as_array();
-            backends.is_some_and(|all| all.iter().any(|one| one["frontend"] == "api"))
-        };
-        // One that the endpoint has left serves nothing any more.
-        let serving: Vec<&Value> = balancers.iter().filter(serves).collect();
-        ensure!(!serving.is_empty(), "{balancers:?}");
-        for balancer in serving {
-            let backends = balancer["backends"].as_array().context("no backends")?;
-            let mut up: Vec<&str> = backends
-                .iter()
-                .filter(|one| one["frontend"] == "api" && one["up"] == true)
-                .filter_map(|one| one["name"].as_str())
-                .collect();
-            up.sort_unstable();
-            ensure!(up == others, "up: {up:?}");
+        if let Err(error) = called(fleet, &others) {
+            since = None;
+            return Err(error);
         }
-        Ok(Some(()))
+        let steady = since.get_or_insert_with(Instant::now).elapsed() >= STEADY;
+        Ok(steady.then_some(()))
     })
+}
+
+fn called(fleet: &Fleet, members: &[&str]) -> Result<()> {
+    let status = fleet.status(CLUSTER)?;
+    let balancers = status["load_balancers"].as_array().context("none")?;
+    let serves = |balancer: &&Value| {
+        let backends = balancer["backends"].as_array();
+        backends.is_some_and(|all| all.iter().any(|one| one["frontend"] == "api"))
+    };
+    // One that the endpoint has left serves nothing any more.
+    let serving: Vec<&Value> = balancers.iter().filter(serves).collect();
+    ensure!(!serving.is_empty(), "{balancers:?}");
+    for balancer in serving {
+        let backends = balancer["backends"].as_array().context("no backends")?;
+        let mut up: Vec<&str> = backends
+            .iter()
+            .filter(|one| one["frontend"] == "api" && one["up"] == true)
+            .filter_map(|one| one["name"].as_str())
+            .collect();
+        up.sort_unstable();
+        ensure!(up == members, "up: {up:?}");
+    }
+    Ok(())
 }
 
 /// The rotation has come as far as it can without this node, and says so.
@@ -225,7 +243,7 @@ fn coordinator_and_agents_die_in_every_stage() -> Result<()> {
         unharmed(&counts, SOME)?;
         (from, to) = (to, from);
     }
-    let voters = quorate_tests::product::etcd::voters(fleet.node("n1")?)?;
+    let voters = etcd::voters(fleet.node("n1")?)?;
     ensure!(voters == MEMBERS, "{voters:?}");
     Ok(())
 }
