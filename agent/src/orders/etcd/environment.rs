@@ -93,6 +93,8 @@ pub fn render(
         ("ETCD_AUTO_COMPACTION_MODE", "periodic".to_owned()),
         ("ETCD_AUTO_COMPACTION_RETENTION", COMPACTION.to_owned()),
         ("ETCD_QUOTA_BACKEND_BYTES", QUOTA_BYTES.to_string()),
+        // Otherwise a member that returns calls an election, and all clients wait for it: the default up to etcd 3.4.
+        ("ETCD_PRE_VOTE", "true".to_owned()),
         ("ETCD_HEARTBEAT_INTERVAL", "100".to_owned()),
         ("ETCD_ELECTION_TIMEOUT", "1000".to_owned()),
         ("ETCD_LOGGER", "zap".to_owned()),
@@ -214,6 +216,7 @@ mod tests {
             "ETCD_LISTEN_METRICS_URLS=http://[2001:db8::2]:2381,http://127.0.0.1:2381",
             "ETCD_INITIAL_CLUSTER=n1=https://10.0.0.1:2380,n2=https://[2001:db8::2]:2380",
             "ETCD_INITIAL_CLUSTER_STATE=existing",
+            "ETCD_PRE_VOTE=true",
             "ETCD_CLIENT_CERT_AUTH=true",
             "ETCD_PEER_CLIENT_CERT_AUTH=true",
         ] {
