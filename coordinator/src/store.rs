@@ -6,6 +6,7 @@
 //! ```
 //!
 //! - [`Key`], [`Prefix`], [`Transaction`]: what callers use. Reads see only what is durable.
+//! - [`Held`]: records that are read again and again.
 //! - `disk`: sled behind the recipe that makes it safe; `export`, `tail`: the second copy it is rebuilt from;
 //!   `recovery`: what happens at open; `durable`: these together.
 
@@ -13,6 +14,7 @@ mod disk;
 mod durable;
 mod error;
 mod export;
+mod held;
 mod key;
 mod line;
 mod lock;
@@ -24,6 +26,7 @@ mod transaction;
 mod writer;
 
 pub use error::StoreError;
+pub use held::Held;
 pub use key::{Key, Kind, Prefix, number};
 pub use record::Revision;
 pub use transaction::{AuditRecord, Condition, Transaction};
@@ -127,6 +130,12 @@ impl Store {
             .transpose()
     }
 
+    /// Which transaction wrote it last; none if it is not there.
+    pub fn revision_of(&self, key: &Key) -> Option<Revision> {
+        let record = self.shared.records(|records| records.get(key.as_str()));
+        record.map(|record| record.revision)
+    }
+
     /// In the order of the keys; each with what its key adds to the prefix.
     pub fn scan<T: DeserializeOwned>(
         &self,
@@ -183,6 +192,11 @@ impl Store {
                 Ok((sequence, decode(&key, &record)?.value))
             })
             .collect()
+    }
+
+    /// Grows whenever a record of this kind is written: whoever has seen this number has seen them all.
+    pub fn changes(&self, kind: Kind) -> u64 {
+        self.shared.records(|records| records.changes(kind.word()))
     }
 
     /// Of the newest durable change.

@@ -30,5 +30,6 @@ pub enum AgentEvent {
     Disconnected(String),
     Reported(String),
     Progress(String, OrderProgress),
-    Done(String, Box<OrderDone>),
+    /// With the time when it came, in Unix milliseconds: compared with that of reports.
+    Done(String, Box<OrderDone>, u64),
 }

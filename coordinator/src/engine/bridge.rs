@@ -53,21 +53,21 @@ impl Bridge {
 }
 
 fn connected(name: String, id: String, view: &NodeView) -> AgentState {
-    let (now, now_ms) = (Instant::now(), super::now_ms());
-    let unix = |at: Instant| {
-        let ago = now.saturating_duration_since(at).as_millis();
-        now_ms.saturating_sub(u64::try_from(ago).unwrap_or(u64::MAX))
-    };
     AgentState {
         node_id: id,
         name,
         connected: view.connected,
-        heard_ms: unix(view.last_heard),
-        reported_ms: view.reported.map(unix).unwrap_or_default(),
+        heard_ms: unix_ms(view.last_heard),
+        reported_ms: view.reported.map(unix_ms).unwrap_or_default(),
         report: view.report.clone(),
         clock_offset_ms: view.clock_offset_ms,
         revoked: false,
     }
+}
+
+fn unix_ms(at: Instant) -> u64 {
+    let ago = at.elapsed().as_millis();
+    super::now_ms().saturating_sub(u64::try_from(ago).unwrap_or(u64::MAX))
 }
 
 impl Agents for Bridge {
@@ -111,12 +111,13 @@ pub fn events(mut from: mpsc::Receiver<Event>) -> mpsc::Receiver<AgentEvent> {
                     node,
                     result,
                     sealed,
+                    at,
                 } => {
                     let done = OrderDone {
                         result: Some(*result),
                         sealed: sealed.0.to_vec(),
                     };
-                    AgentEvent::Done(node.name, Box::new(done))
+                    AgentEvent::Done(node.name, Box::new(done), unix_ms(at))
                 }
             };
             if sender.send(event).await.is_err() {

@@ -1,9 +1,10 @@
 //! Carries out decisions: writes what is about to happen, then sends the orders.
 
-use super::cluster::{ClusterLoop, LoopEvent, View};
+use super::cluster::{ClusterLoop, LoopEvent};
 use super::lower::{self, Ground};
 use super::records::*;
 use super::shared::stored;
+use super::view::View;
 use super::wants;
 use crate::store::{Key, Transaction};
 use quorate_planner::facts::{Change, ChangeKind, Running};
@@ -13,15 +14,41 @@ use quorate_proto::v1::order::Action;
 use quorate_proto::v1::{ExportJoinMaterial, Order, Problem};
 use std::time::Duration;
 
+/// Orders that are written by one transaction: enough that a cluster of thousands costs a few writes, small enough for any of them.
+const ORDERS_TOGETHER: usize = 128;
+/// Nodes whose material is fetched at the same time: all come from one member, whose agent has more to do.
+const EXPORTS_AT_ONCE: usize = 16;
 /// Minting join material is a file read, or one API call.
 const EXPORT_SECONDS: u32 = 30;
 
 pub(super) struct Carrier<'a> {
     pub state: &'a mut ClusterLoop,
     pub view: &'a View,
+    /// Orders of this round that are yet to be written and sent.
+    orders: Vec<OrderRecord>,
 }
 
-impl Carrier<'_> {
+impl<'a> Carrier<'a> {
+    pub fn new(state: &'a mut ClusterLoop, view: &'a View) -> Self {
+        Carrier {
+            state,
+            view,
+            orders: Vec::new(),
+        }
+    }
+
+    /// What [`Carrier::side`] has collected. Returns whether there was anything.
+    pub async fn send_all(&mut self) -> Result<bool, Problem> {
+        let orders = std::mem::take(&mut self.orders);
+        for some in orders.chunks(ORDERS_TOGETHER) {
+            let sent = self
+                .state
+                .write_and_send(self.view, some, Transaction::new());
+            sent.await?;
+        }
+        Ok(!orders.is_empty())
+    }
+
     pub async fn membership(&mut self, membership: &Membership) -> Result<bool, Problem> {
         match membership {
             Membership::Settled | Membership::Underway(..) | Membership::Wait(_) => Ok(false),
@@ -61,7 +88,7 @@ impl Carrier<'_> {
     }
 
     async fn abandon(&mut self, node: &NodeName) -> Result<bool, Problem> {
-        let mut record = self.view.record.clone();
+        let mut record = ClusterRecord::clone(&self.view.record);
         record.dirty.insert(node.0.clone());
         let ghost = self
             .view
@@ -119,7 +146,7 @@ impl Carrier<'_> {
             SideStep::Prepare { node, from } => self.export(step, node, from, true),
             SideStep::JoinWorker { node, via } => self.export(step, node, via, false),
             SideStep::CreateAuthority { node } => {
-                let mut record = self.view.record.clone();
+                let mut record = ClusterRecord::clone(&self.view.record);
                 let named = record.founder.get_or_insert_with(|| node.0.clone()).clone();
                 if named != node.0 {
                     return Ok(false);
@@ -132,7 +159,10 @@ impl Carrier<'_> {
                         "found",
                         format!("{}: on {node}", record.name),
                     );
-                self.plain(step, transaction).await
+                match self.order(step) {
+                    Some(order) => self.write_and_send(order, transaction).await,
+                    None => Ok(false),
+                }
             }
             SideStep::Preflight { .. }
             | SideStep::Install { .. }
@@ -148,19 +178,18 @@ impl Carrier<'_> {
             | SideStep::SetCarriers { .. }
             | SideStep::RestartProxies { .. }
             | SideStep::Renew { .. }
-            | SideStep::ApproveServing { .. } => self.plain(step, Transaction::new()).await,
+            | SideStep::ApproveServing { .. } => {
+                let order = self.order(step);
+                self.orders.extend(order);
+                Ok(false)
+            }
         }
     }
 
-    async fn plain(&mut self, step: &SideStep, transaction: Transaction) -> Result<bool, Problem> {
+    fn order(&self, step: &SideStep) -> Option<OrderRecord> {
         let (on, subject) = step.nodes();
-        match self.ground(|ground| ground.side(step)) {
-            Some(action) => {
-                let record = self.record(step.kind(), on, subject, action);
-                self.write_and_send(record, transaction).await
-            }
-            None => Ok(false),
-        }
+        let action = self.ground(|ground| ground.side(step))?;
+        Some(self.record(step.kind(), on, subject, action))
     }
 
     /// First the material from a member, in memory only; the order itself follows when it has come.
@@ -171,6 +200,9 @@ impl Carrier<'_> {
         from: &NodeName,
         member: bool,
     ) -> Result<bool, Problem> {
+        if self.state.setting_up.len() >= EXPORTS_AT_ONCE {
+            return Ok(false); // the next one that has come makes room
+        }
         let action = Action::ExportJoinMaterial(ExportJoinMaterial {
             for_node: node.0.clone(),
             member,
@@ -216,7 +248,7 @@ impl Carrier<'_> {
         transaction: Transaction,
     ) -> Result<bool, Problem> {
         self.state
-            .write_and_send(self.view, record, Vec::new(), transaction)
+            .write_and_send(self.view, &[record], transaction)
             .await?;
         Ok(true)
     }
@@ -233,6 +265,7 @@ impl Carrier<'_> {
         };
         make(&Ground {
             record: &self.view.record,
+            intent: &self.view.intent,
             epoch: self.state.shared.epoch,
             now_ms: self.view.now.0,
             operation: self.view.operation.as_ref().map_or("", |o| o.id.as_str()),
@@ -250,22 +283,37 @@ impl Carrier<'_> {
 }
 
 impl ClusterLoop {
-    /// Durable before it is sent: after a crash it is delivered again under the same id.
+    /// Durable before they are sent: after a crash they are delivered again under the same ids.
     pub(super) async fn write_and_send(
         &mut self,
         view: &View,
-        record: OrderRecord,
-        sealed: Vec<u8>,
+        orders: &[OrderRecord],
         transaction: Transaction,
     ) -> Result<(), Problem> {
-        let key = Key::order(&self.cluster, &record.order.id);
-        self.commit(transaction.put(key, &record)).await?;
-        self.say(
-            view,
-            &record.subject,
-            quorate_planner::progress::describe(record.step),
-        );
-        self.send(&record.on, &record.order, sealed);
+        self.write_orders(view, orders, transaction).await?;
+        for record in orders {
+            self.send(&record.on, &record.order, Vec::new());
+        }
+        Ok(())
+    }
+
+    pub(super) async fn write_orders(
+        &mut self,
+        view: &View,
+        orders: &[OrderRecord],
+        transaction: Transaction,
+    ) -> Result<(), Problem> {
+        let transaction = orders.iter().fold(transaction, |transaction, record| {
+            transaction.put(Key::order(&self.cluster, &record.order.id), record)
+        });
+        self.commit(transaction).await?;
+        for record in orders {
+            self.say(
+                view,
+                &record.subject,
+                quorate_planner::progress::describe(record.step),
+            );
+        }
         Ok(())
     }
 

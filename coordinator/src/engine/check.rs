@@ -7,7 +7,7 @@ use super::plan::current_facts;
 use super::records::ClusterRecord;
 use super::shared::Shared;
 use super::{status, wants};
-use quorate_planner::intent::NodeName;
+use quorate_planner::intent::{Intent, NodeName};
 use quorate_planner::side;
 use quorate_planner::time::Time;
 use quorate_proto::v1::order::Action;
@@ -49,7 +49,11 @@ pub async fn check(shared: &Arc<Shared>, name: &str) -> Result<CheckResponse, Pr
 }
 
 async fn ask_node(shared: Arc<Shared>, record: ClusterRecord, node: String) -> Vec<CheckLine> {
-    let order = ground(&shared, &record).order(&node, CHECK_SECONDS, Action::Check(Check {}));
+    let order = ground(&shared, &record, &wants::intent(&record)).order(
+        &node,
+        CHECK_SECONDS,
+        Action::Check(Check {}),
+    );
     let answer = shared
         .ask(
             &node,
@@ -233,7 +237,7 @@ pub async fn sign_user(
         .commit(audit)
         .await
         .map_err(super::shared::stored)?;
-    let order = ground(shared, &record).order(&member.0, CHECK_SECONDS, action);
+    let order = ground(shared, &record, &intent).order(&member.0, CHECK_SECONDS, action);
     let done = shared
         .ask(
             &member.0,
@@ -254,9 +258,10 @@ pub async fn sign_user(
     })
 }
 
-fn ground<'a>(shared: &Shared, record: &'a ClusterRecord) -> Ground<'a> {
+fn ground<'a>(shared: &Shared, record: &'a ClusterRecord, intent: &'a Intent) -> Ground<'a> {
     Ground {
         record,
+        intent,
         epoch: shared.epoch,
         now_ms: shared.now_ms(),
         operation: "",

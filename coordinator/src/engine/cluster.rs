@@ -1,24 +1,21 @@
 //! The reconcile loop of one cluster: observe, decide, write, send. The only writer of the cluster's slot and orders.
 
-use super::apply;
 use super::carry::Carrier;
-use super::observe::{self, Sources};
 use super::records::*;
 use super::shared::Shared;
 use super::tracker::Tracker;
-use super::wants;
-use crate::store::{Entry, Revision};
-use quorate_planner::facts::{Facts, Running, Trouble};
+use super::view::{Reader, View};
+use quorate_planner::facts::{Running, Trouble};
 use quorate_planner::intent::NodeName;
 use quorate_planner::round::{self, Outcome, Round};
 use quorate_planner::step::{Membership, SideStep};
-use quorate_planner::time::Time;
 use quorate_proto::limits::{REPORT_AT_REST_MS, REPORT_AT_WORK_MS};
 use quorate_proto::v1::{Endpoint, OrderDone, OrderProgress, Problem};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 /// Events that wait for one loop; a sender of results waits beyond it.
 const INBOX: usize = 1_024;
@@ -33,7 +30,8 @@ pub enum LoopEvent {
     Wake,
     Connected(String),
     Progress(String, OrderProgress),
-    Done(String, OrderDone),
+    /// With the time when it came, in Unix milliseconds.
+    Done(String, OrderDone, u64),
     /// The material for a step came, or did not.
     Exported(SideStep, Result<OrderDone, Problem>),
 }
@@ -48,8 +46,15 @@ impl LoopEvent {
     }
 }
 
+/// When the next round may come. Rounds take as long as a cluster is large; they get half of the time at most.
+struct Rest {
+    results: Instant,
+    reports: Instant,
+}
+
 pub struct ClusterLoop {
     pub(super) shared: Arc<Shared>,
+    pub(super) reader: Reader,
     pub(super) cluster: String,
     pub(super) tracker: Tracker,
     pub(super) troubles: Vec<Trouble>,
@@ -78,6 +83,7 @@ pub fn start(shared: &Arc<Shared>, cluster: &str) {
     shared.register(cluster, inbox.clone());
     let state = ClusterLoop {
         shared: Arc::clone(shared),
+        reader: Reader::new(cluster),
         cluster: cluster.to_owned(),
         tracker: Tracker::default(),
         troubles: Vec::new(),
@@ -94,22 +100,11 @@ pub fn start(shared: &Arc<Shared>, cluster: &str) {
     shared.spawn(state.run(events));
 }
 
-/// What one round looks at.
-pub(super) struct View {
-    pub record: ClusterRecord,
-    /// The record's revision in the store: operators write it too.
-    pub stored: Revision,
-    pub operation: Option<OperationRecord>,
-    pub slot: Option<SlotRecord>,
-    pub pending: Vec<OrderRecord>,
-    pub facts: Facts,
-    pub now: Time,
-}
-
 impl ClusterLoop {
     async fn run(mut self, mut events: mpsc::Receiver<LoopEvent>) {
         self.resume();
         loop {
+            let begun = Instant::now();
             if let Err(problem) = self.rounds().await {
                 tracing::error!(cluster = %self.cluster, "round failed: {problem}");
             }
@@ -119,16 +114,14 @@ impl ClusterLoop {
                 REPORT_AT_REST_MS
             };
             let pause = Duration::from_millis(pause.into());
-            let rested = tokio::time::Instant::now() + REPORTS_TOGETHER;
+            let now = Instant::now();
+            let rest = Rest {
+                results: now + (now - begun),
+                reports: now + (now - begun).max(REPORTS_TOGETHER),
+            };
             match tokio::time::timeout(pause, events.recv()).await {
                 Ok(None) => return,
-                Ok(Some(event)) => {
-                    let waits = event.may_wait();
-                    self.take(event).await;
-                    if waits {
-                        self.gather(&mut events, rested).await;
-                    }
-                }
+                Ok(Some(event)) => self.gather(event, &mut events, &rest).await,
                 Err(_) => {}
             }
             while let Ok(event) = events.try_recv() {
@@ -137,18 +130,26 @@ impl ClusterLoop {
         }
     }
 
-    /// Reports of many nodes are looked at together; a result ends the waiting at once.
+    /// Reports of many nodes are looked at together; a result ends the waiting earlier.
     async fn gather(
         &mut self,
+        first: LoopEvent,
         events: &mut mpsc::Receiver<LoopEvent>,
-        until: tokio::time::Instant,
+        rest: &Rest,
     ) {
-        while let Ok(Some(event)) = tokio::time::timeout_at(until, events.recv()).await {
-            let waits = event.may_wait();
+        let mut until = rest.reports;
+        let mut next = Some(first);
+        while let Some(event) = next {
+            if !event.may_wait() {
+                until = rest.results;
+            }
             self.take(event).await;
-            if !waits {
+            if Instant::now() >= until {
                 return;
             }
+            next = tokio::time::timeout_at(until, events.recv())
+                .await
+                .unwrap_or_default();
         }
     }
 
@@ -161,10 +162,9 @@ impl ClusterLoop {
         self.troubles = operation.map(|o| o.troubles).unwrap_or_default();
     }
 
-    fn at_work(&self) -> bool {
-        let record = self.shared.cluster(&self.cluster).ok().flatten();
-        let slot = self.shared.slot(&self.cluster).ok().flatten();
-        slot.is_some() || record.is_some_and(|record| record.operation.is_some())
+    fn at_work(&mut self) -> bool {
+        let durable = self.durable().ok().flatten();
+        durable.is_some_and(|it| it.slot.is_some() || it.operation.is_some())
     }
 
     async fn take(&mut self, event: LoopEvent) {
@@ -175,7 +175,7 @@ impl ClusterLoop {
                 self.redeliver(&node)
             }
             LoopEvent::Progress(node, progress) => self.tell_progress(&node, progress),
-            LoopEvent::Done(node, done) => self.finish(&node, done).await,
+            LoopEvent::Done(node, done, at_ms) => self.finish(&node, done, at_ms).await,
             LoopEvent::Exported(step, result) => self.exported(step, result).await,
         };
         if let Err(problem) = outcome {
@@ -190,66 +190,12 @@ impl ClusterLoop {
             };
             self.set_pace(&view);
             self.give_up_lost(&mut view).await?;
-            let intent = wants::intent(&view.record);
-            let round = round::next(&view.facts, &intent, view.now);
+            let round = round::next(&view.facts, &view.intent, view.now);
             if !self.act(&view, round).await? {
                 return Ok(());
             }
         }
         Ok(())
-    }
-
-    pub(super) fn look(&mut self) -> Result<Option<View>, Problem> {
-        let Some(Entry {
-            value: record,
-            revision: stored,
-        }) = self.shared.cluster_entry(&self.cluster)?
-        else {
-            return Ok(None);
-        };
-        let operation = match &record.operation {
-            Some(id) => self.shared.operation(id)?,
-            None => None,
-        };
-        let slot = self.shared.slot(&self.cluster)?;
-        let pending = self.shared.pending(&self.cluster)?;
-        let at_work = operation.is_some() || slot.is_some();
-        let now = Time(self.shared.now_ms());
-        let intent = wants::intent(&record);
-        let agents = self.shared.agents_of(&record);
-        let findings = self.shared.findings(&self.cluster)?;
-        let sources = Sources {
-            record: &record,
-            intent: &intent,
-            agents: &agents,
-            change: slot.as_ref().map(|slot| slot.change.clone()),
-            troubles: &self.troubles,
-            pending: &pending,
-            setting_up: &self.setting_up,
-            findings: &findings,
-            fresh_ms: if at_work {
-                observe::FRESH_AT_WORK_MS
-            } else {
-                observe::FRESH_AT_REST_MS
-            },
-            ended: &self.ended,
-            objects_ended_ms: self.objects_ended_ms,
-            approved_ms: self.approved_ms,
-            membership_ended_ms: self.membership_ended_ms,
-            proven: &self.proven,
-            verify: operation.as_ref().is_some_and(|it| it.kind == apply::KIND),
-            now,
-        };
-        let facts = observe::facts(&sources, &mut self.tracker);
-        Ok(Some(View {
-            record,
-            stored,
-            operation,
-            slot,
-            pending,
-            facts,
-            now,
-        }))
     }
 
     /// Returns whether something changed that the next round should see at once.
@@ -259,7 +205,7 @@ impl ClusterLoop {
             return Ok(true);
         }
         let mut again = false;
-        let mut carrier = Carrier { state: self, view };
+        let mut carrier = Carrier::new(self, view);
         if allowed_membership(view, &round.membership) {
             again |= carrier.membership(&round.membership).await?;
         }
@@ -268,6 +214,7 @@ impl ClusterLoop {
                 again |= carrier.side(step).await?;
             }
         }
+        again |= carrier.send_all().await?;
         if view.operation.is_some() && !again {
             self.maybe_end(view, &round.outcome).await?;
         }
@@ -283,11 +230,11 @@ impl ClusterLoop {
             REPORT_AT_REST_MS
         };
         let watch = super::endpoint::observe::watched(&view.record);
-        for (name, agent) in self.shared.agents_of(&view.record) {
+        for (name, agent) in &view.agents {
             let wanted = (pace, watch.clone());
-            if agent.connected && self.paced.get(&name) != Some(&wanted) {
-                self.shared.pace(&name, pace, watch.clone());
-                self.paced.insert(name, wanted);
+            if agent.connected && self.paced.get(name) != Some(&wanted) {
+                self.shared.pace(name, pace, watch.clone());
+                self.paced.insert(name.clone(), wanted);
             }
         }
     }

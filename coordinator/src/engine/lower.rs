@@ -6,7 +6,7 @@ use super::wants;
 use crate::spec::resolve::{API_PORT, ETCD_CLIENT_PORT, ETCD_PEER_PORT};
 use crate::spec::{Spec, SpecNode};
 use quorate_planner::endpoint::Address;
-use quorate_planner::intent::NodeName;
+use quorate_planner::intent::{Intent, NodeName};
 use quorate_planner::step::{MembershipStep, SideStep, StepKind};
 use quorate_proto::v1::order::Action;
 use quorate_proto::v1::*;
@@ -18,6 +18,8 @@ const MANIFEST_WAIT_SECONDS: u32 = 300;
 /// What the lowering needs beside the step.
 pub struct Ground<'a> {
     pub record: &'a ClusterRecord,
+    /// The record's.
+    pub intent: &'a Intent,
     pub epoch: u64,
     pub now_ms: u64,
     pub operation: &'a str,
@@ -90,7 +92,7 @@ impl Ground<'_> {
         let spec = &self.record.spec;
         let name = |node: &NodeName| node.0.clone();
         let digest = |node: &NodeName| wants::digest(&(&self.record.id, &node.0)).0;
-        let intent = wants::intent(self.record);
+        let intent = self.intent;
         Some(match step {
             SideStep::Preflight { node } => {
                 self.preflight(spec.node(&node.0)?, &intent.node(node)?.wants.preflight.0)

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! - [`observe`]: reports to facts; [`lower`]: steps to orders: the two places where wire and planner types meet.
-//! - [`cluster`]: the loop; [`carry`]: begins steps; [`results`]: takes results; [`telling`]: tells watchers.
+//! - [`cluster`]: the loop; [`view`]: what it looks at; [`carry`]: begins steps; [`results`]: takes results; [`telling`]: tells watchers.
 //! - [`balancer`]: a load balancer's configuration; [`endpoint`]: the endpoint's moves and the certificates.
 //! - [`api`]: what operators may call; [`handle`]: does it; [`plan`], [`status`], [`check`]: their answers.
 
@@ -32,6 +32,7 @@ pub mod shared;
 mod status;
 mod telling;
 mod tracker;
+mod view;
 pub mod wants;
 
 #[cfg(test)]

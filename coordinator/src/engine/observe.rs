@@ -1,13 +1,14 @@
 //! From agents' reports and durable records to the planner's facts. The only place where wire types meet planner types inwards.
 
 use super::agents::AgentState;
-use super::records::{ClusterRecord, FindingsRecord, OrderRecord};
+use super::records::{ClusterRecord, FindingsRecord};
 use super::tracker::Tracker;
 use quorate_planner::facts::*;
 use quorate_planner::intent::{Digest, Intent, NodeName};
 use quorate_planner::time::Time;
 use quorate_proto::v1::{EtcdView, NodeReport};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// While work is under way agents report twice a second: silence of six seconds means that something is wrong.
 pub const FRESH_AT_WORK_MS: u64 = 6_000;
@@ -21,10 +22,8 @@ pub struct Sources<'a> {
     pub agents: &'a BTreeMap<String, AgentState>,
     pub change: Option<Change>,
     pub troubles: &'a [Trouble],
-    pub pending: &'a [OrderRecord],
-    /// Steps that are being set up and have no order of their own yet.
-    pub setting_up: &'a [Running],
-    pub findings: &'a BTreeMap<String, FindingsRecord>,
+    pub running: Vec<Running>,
+    pub findings: &'a BTreeMap<String, Arc<FindingsRecord>>,
     pub fresh_ms: u64,
     /// When the last order of each node ended, and the last membership order of all: what was reported before tells of a
     /// world that is gone.
@@ -64,7 +63,7 @@ pub fn facts(sources: &Sources<'_>, tracker: &mut Tracker) -> Facts {
         founder: sources.record.founder.clone().map(NodeName),
         change: sources.change.clone(),
         dirty: sources.record.dirty.iter().cloned().map(NodeName).collect(),
-        running: running(sources),
+        running: sources.running.clone(),
         troubles: sources.troubles.to_vec(),
         objects: super::endpoint::observe::objects(sources),
         behind: sources
@@ -79,15 +78,6 @@ pub fn facts(sources: &Sources<'_>, tracker: &mut Tracker) -> Facts {
         quiet_since: tracker.quiet_since(),
         dialers,
     }
-}
-
-fn running(sources: &Sources<'_>) -> Vec<Running> {
-    let orders = sources.pending.iter().map(|pending| Running {
-        on: NodeName(pending.on.clone()),
-        kind: pending.step,
-        subject: NodeName(pending.subject.clone()),
-    });
-    orders.chain(sources.setting_up.iter().cloned()).collect()
 }
 
 fn is_fresh(sources: &Sources<'_>, at_ms: u64) -> bool {

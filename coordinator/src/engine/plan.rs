@@ -5,7 +5,7 @@ use super::observe::{self, Sources};
 use super::records::*;
 use super::shared::Shared;
 use super::tracker::Tracker;
-use super::wants;
+use super::{view, wants};
 use crate::spec::{Spec, compare, resolve};
 use quorate_planner::facts::Facts;
 use quorate_planner::intent::Intent;
@@ -17,6 +17,7 @@ use quorate_planner::step::{MembershipStep, SideStep, StepKind};
 use quorate_planner::time::Time;
 use quorate_proto::v1::*;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// A file, resolved and compared with what is in force.
 pub struct Considered {
@@ -150,6 +151,7 @@ pub fn current_facts(
     let agents = shared.agents_of(record);
     let slot = shared.slot(&record.name)?;
     let pending = shared.pending(&record.name)?;
+    let pending: Vec<_> = pending.into_iter().map(Arc::new).collect();
     let findings = BTreeMap::new();
     let sources = Sources {
         record,
@@ -157,8 +159,7 @@ pub fn current_facts(
         agents: &agents,
         change: slot.map(|slot| slot.change),
         troubles: &[],
-        pending: &pending,
-        setting_up: &[],
+        running: view::running(&pending, &[]),
         findings: &findings,
         fresh_ms: observe::FRESH_AT_REST_MS,
         ended: &BTreeMap::new(),

@@ -1,9 +1,9 @@
 //! What becomes of results: troubles and pauses, findings, the end of operations.
 
 use super::carry::Carrier;
-use super::cluster::{ClusterLoop, View};
+use super::cluster::ClusterLoop;
 use super::records::*;
-use super::wants;
+use super::view::{Durable, View};
 use crate::store::{Key, Transaction};
 use quorate_planner::facts::{MAX_ATTEMPTS, Trouble};
 use quorate_planner::intent::NodeName;
@@ -24,13 +24,19 @@ const TOUCHED_SILENT_MS: u64 = 30_000;
 const NOT_YET: [&str; 3] = ["learner-not-ready", "learner-not-started", "order-timeout"];
 
 impl ClusterLoop {
-    pub(super) async fn finish(&mut self, node: &str, done: OrderDone) -> Result<(), Problem> {
+    /// `at_ms`: when the result came, which may have waited here since.
+    pub(super) async fn finish(
+        &mut self,
+        node: &str,
+        done: OrderDone,
+        at_ms: u64,
+    ) -> Result<(), Problem> {
         let Some(result) = done.result else {
             return Ok(());
         };
         let mut tries = 0;
         loop {
-            let Some(view) = self.look()? else {
+            let Some(view) = self.durable()? else {
                 return Ok(());
             };
             let pending = view
@@ -41,7 +47,7 @@ impl ClusterLoop {
             let Some(pending) = pending else {
                 break;
             };
-            self.note_end(node, pending.step);
+            self.note_end(node, pending.step, at_ms);
             tries += 1;
             match self.settle(&view, &pending, &result).await {
                 Ok(()) => break,
@@ -56,41 +62,36 @@ impl ClusterLoop {
     }
 
     /// What was reported before tells of a world that is gone.
-    fn note_end(&mut self, node: &str, step: StepKind) {
-        let now = self.shared.now_ms();
-        self.ended.insert(node.to_owned(), now);
+    fn note_end(&mut self, node: &str, step: StepKind, at_ms: u64) {
+        self.ended.insert(node.to_owned(), at_ms);
         if is_membership(step) {
-            self.membership_ended_ms = now;
+            self.membership_ended_ms = at_ms;
         }
         if step == StepKind::ApproveServing {
-            self.approved_ms = now;
+            self.approved_ms = at_ms;
         }
         if matches!(step, StepKind::SetObjects | StepKind::RestartProxies) {
-            self.objects_ended_ms = now;
+            self.objects_ended_ms = at_ms;
         }
     }
 
     async fn settle(
         &mut self,
-        view: &View,
+        view: &Durable,
         pending: &OrderRecord,
         result: &OrderResult,
     ) -> Result<(), Problem> {
         let mut transaction = Transaction::new().delete(Key::order(&self.cluster, &result.id));
-        let mut record = view.record.clone();
         let succeeded = result.status() == OrderStatus::Succeeded;
         if succeeded {
             self.troubles
                 .retain(|t| !(t.kind == pending.step && t.subject.0 == pending.subject));
-            transaction = self.succeeded(view, pending, result, &mut record, transaction);
+            transaction = self.succeeded(view, pending, result, transaction);
         } else {
             self.failed(view, pending, result);
         }
         // An operator may begin another operation in the same moment, which ends this one.
-        transaction = transaction.unchanged(Key::cluster(&record.name), view.stored);
-        if record.dirty != view.record.dirty {
-            transaction = transaction.put(Key::cluster(&record.name), &record);
-        }
+        transaction = transaction.unchanged(Key::cluster(&self.cluster), view.stored);
         if let Some(operation) = &view.operation {
             let mut operation = operation.clone();
             operation.troubles = self.troubles.clone();
@@ -102,16 +103,15 @@ impl ClusterLoop {
 
     fn succeeded(
         &mut self,
-        view: &View,
+        view: &Durable,
         pending: &OrderRecord,
         result: &OrderResult,
-        record: &mut ClusterRecord,
         mut transaction: Transaction,
     ) -> Transaction {
         match pending.step {
             StepKind::Preflight => {
-                let intent = wants::intent(record);
-                let digest = intent
+                let digest = view
+                    .intent
                     .node(&NodeName(pending.subject.clone()))
                     .map(|n| n.wants.preflight.0.clone());
                 let findings = FindingsRecord {
@@ -133,7 +133,10 @@ impl ClusterLoop {
                 }
             }
             StepKind::Reset => {
-                record.dirty.remove(&pending.subject);
+                let mut record = ClusterRecord::clone(&view.record);
+                if record.dirty.remove(&pending.subject) {
+                    transaction = transaction.put(Key::cluster(&self.cluster), &record);
+                }
             }
             StepKind::Probe => {
                 self.proven.insert(NodeName(pending.subject.clone()));
@@ -170,7 +173,7 @@ impl ClusterLoop {
         transaction
     }
 
-    fn failed(&mut self, view: &View, pending: &OrderRecord, result: &OrderResult) {
+    fn failed(&mut self, view: &Durable, pending: &OrderRecord, result: &OrderResult) {
         let problem = result
             .problem
             .clone()
@@ -236,7 +239,7 @@ impl ClusterLoop {
 
     /// Orders that will bring no result: their node is gone while the membership change has to go on, or they are long overdue.
     pub(super) async fn give_up_lost(&mut self, view: &mut View) -> Result<(), Problem> {
-        let lost: Vec<OrderRecord> = view
+        let lost: Vec<_> = view
             .pending
             .iter()
             .filter(|p| is_lost(view, p))
@@ -315,16 +318,15 @@ impl ClusterLoop {
                 Ok(())
             }
             Ok(sealed) => {
-                let carrier = Carrier {
-                    state: self,
-                    view: &view,
-                };
+                let carrier = Carrier::new(self, &view);
                 let Some(action) = carrier.ground(|ground| ground.side(&step)) else {
                     return Ok(());
                 };
                 let record = carrier.record(step.kind(), subject, subject, action);
-                self.write_and_send(&view, record, sealed, Transaction::new())
-                    .await
+                let order = std::slice::from_ref(&record);
+                self.write_orders(&view, order, Transaction::new()).await?;
+                self.send(&record.on, &record.order, sealed);
+                Ok(())
             }
         }
     }
@@ -335,8 +337,8 @@ impl ClusterLoop {
         state: OperationState,
         problem: Option<Problem>,
     ) -> Result<(), Problem> {
-        self.end_operation_with(view, view.record.clone(), state, problem)
-            .await
+        let record = ClusterRecord::clone(&view.record);
+        self.end_operation_with(view, record, state, problem).await
     }
 
     /// With a change of the record that is written in the same moment.

@@ -14,7 +14,7 @@ pub async fn run(shared: Arc<Shared>, mut events: mpsc::Receiver<AgentEvent>) {
             AgentEvent::Progress(node, progress) => {
                 (node.clone(), LoopEvent::Progress(node, progress))
             }
-            AgentEvent::Done(node, done) => {
+            AgentEvent::Done(node, done, at_ms) => {
                 let id = done
                     .result
                     .as_ref()
@@ -25,7 +25,7 @@ pub async fn run(shared: Arc<Shared>, mut events: mpsc::Receiver<AgentEvent>) {
                         shared.acknowledge(&node, &id);
                         continue;
                     }
-                    Some(done) => (node.clone(), LoopEvent::Done(node, done)),
+                    Some(done) => (node.clone(), LoopEvent::Done(node, done, at_ms)),
                 }
             }
         };
@@ -34,7 +34,7 @@ pub async fn run(shared: Arc<Shared>, mut events: mpsc::Receiver<AgentEvent>) {
             .and_then(|cluster| shared.inbox(&cluster))
         else {
             // A result that no loop waits for: the node left its cluster. It need not be kept.
-            if let LoopEvent::Done(node, done) = event {
+            if let LoopEvent::Done(node, done, _) = event {
                 let id = done.result.map(|r| r.id).unwrap_or_default();
                 shared.acknowledge(&node, &id);
             }

@@ -36,6 +36,27 @@ pub struct Shared {
     loops: Mutex<BTreeMap<String, mpsc::Sender<LoopEvent>>>,
     watchers: Mutex<BTreeMap<String, broadcast::Sender<OperationEvent>>>,
     asks: Mutex<BTreeMap<String, oneshot::Sender<OrderDone>>>,
+    homes: Mutex<Homes>,
+}
+
+/// Each node's cluster, as of so many changes of clusters.
+#[derive(Default)]
+struct Homes {
+    changes: Option<u64>,
+    clusters: BTreeMap<String, String>,
+}
+
+impl Homes {
+    fn new(clusters: &[ClusterRecord], changes: u64) -> Self {
+        let nodes = clusters.iter().flat_map(|cluster| {
+            let nodes = cluster.spec.nodes.iter();
+            nodes.map(|node| (node.config.name.clone(), cluster.name.clone()))
+        });
+        Homes {
+            changes: Some(changes),
+            clusters: nodes.collect(),
+        }
+    }
 }
 
 impl Shared {
@@ -58,6 +79,7 @@ impl Shared {
             loops: Mutex::default(),
             watchers: Mutex::default(),
             asks: Mutex::default(),
+            homes: Mutex::default(),
         }
     }
 
@@ -110,12 +132,18 @@ impl Shared {
         Ok(found.into_iter().map(|(_, record)| record).collect())
     }
 
-    pub fn findings(&self, cluster: &str) -> Result<BTreeMap<String, FindingsRecord>, Problem> {
+    pub fn findings(
+        &self,
+        cluster: &str,
+    ) -> Result<BTreeMap<String, Arc<FindingsRecord>>, Problem> {
         let found = self
             .store
             .scan(&Prefix::under(Kind::Finding, &[cluster]))
             .map_err(stored)?;
-        Ok(found.into_iter().collect())
+        Ok(found
+            .into_iter()
+            .map(|(node, findings)| (node, Arc::new(findings)))
+            .collect())
     }
 
     pub fn agents_of(&self, record: &ClusterRecord) -> BTreeMap<String, AgentState> {
@@ -149,13 +177,16 @@ impl Shared {
         }
     }
 
-    /// The cluster that this node is part of.
+    /// The cluster that this node is part of. Asked for every event of every agent.
     pub fn cluster_of(&self, node: &str) -> Option<String> {
-        let clusters = self.clusters().unwrap_or_default();
-        clusters
-            .into_iter()
-            .find(|c| c.spec.node(node).is_some())
-            .map(|c| c.name)
+        let changes = self.store.changes(Kind::Cluster);
+        let mut homes = lock(&self.homes);
+        if homes.changes != Some(changes)
+            && let Ok(clusters) = self.clusters()
+        {
+            *homes = Homes::new(&clusters, changes);
+        }
+        homes.clusters.get(node).cloned()
     }
 
     // ---- watchers

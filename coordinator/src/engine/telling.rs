@@ -1,8 +1,8 @@
 //! What watchers of an operation are told.
 
-use super::cluster::{ClusterLoop, View};
+use super::cluster::ClusterLoop;
 use super::records::OperationRecord;
-use super::wants;
+use super::view::{Durable, View};
 use quorate_planner::progress::Progress;
 use quorate_planner::round::Round;
 use quorate_proto::v1::{NodeProgress, OperationEvent, OperationInfo, OrderProgress, Problem};
@@ -65,7 +65,7 @@ impl ClusterLoop {
     }
 
     /// A line about one node: to watchers, and to the daemon's log.
-    pub(super) fn say(&self, view: &View, node: &str, line: &str) {
+    pub(super) fn say(&self, view: &Durable, node: &str, line: &str) {
         tracing::info!(cluster = %self.cluster, %node, "{line}");
         if let Some(operation) = &view.operation {
             let event = OperationEvent {
@@ -83,7 +83,7 @@ impl ClusterLoop {
         node: &str,
         progress: OrderProgress,
     ) -> Result<(), Problem> {
-        let Some(view) = self.look()? else {
+        let Some(view) = self.durable()? else {
             return Ok(());
         };
         if let Some(operation) = &view.operation {
@@ -102,8 +102,7 @@ impl ClusterLoop {
         tracing::info!(operation = %operation.id, "{}", operation.state.word());
         let mut nodes = Vec::new();
         if let Ok(Some(view)) = self.look() {
-            let intent = wants::intent(&view.record);
-            let round = quorate_planner::round::next(&view.facts, &intent, view.now);
+            let round = quorate_planner::round::next(&view.facts, &view.intent, view.now);
             nodes = progress(&round.progress);
         }
         let event = OperationEvent {

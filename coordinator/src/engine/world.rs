@@ -123,7 +123,8 @@ impl World {
                 result: Some(result),
                 sealed,
             };
-            let _ = events.send(AgentEvent::Done(name, Box::new(done))).await;
+            let done = AgentEvent::Done(name, Box::new(done), self.now_ms());
+            let _ = events.send(done).await;
         }
     }
 

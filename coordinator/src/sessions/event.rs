@@ -2,6 +2,7 @@
 
 use quorate_proto::v1::{Hello, OrderProgress, OrderResult};
 use std::fmt;
+use std::time::Instant;
 use zeroize::Zeroizing;
 
 /// A node by both of its names: the minted id of its identity and the name that people use.
@@ -39,6 +40,8 @@ pub enum Event {
         node: Node,
         result: Box<OrderResult>,
         sealed: Sealed,
+        /// When it came: compared with when reports came.
+        at: Instant,
     },
 }
 

@@ -82,7 +82,7 @@ impl Backend for Durable {
         tracing::warn!(revision = records.revision.0, "the store is open again");
         self.disk = Some(disk);
         self.export(&records);
-        shared.change(|present| *present = records);
+        shared.change(|present| present.replace(records));
         Ok(())
     }
 

@@ -23,7 +23,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    fn word(self) -> &'static str {
+    pub(super) fn word(self) -> &'static str {
         match self {
             Kind::Artifact => "artifact",
             Kind::Audit => "audit",

@@ -83,9 +83,39 @@ pub(crate) type Map = BTreeMap<Arc<str>, Arc<Record>>;
 pub(crate) struct Records {
     pub map: Map,
     pub revision: Revision,
+    /// How often something of each kind was written, by the first part of the key.
+    pub(super) changes: BTreeMap<String, u64>,
 }
 
 impl Records {
+    pub fn apply(&mut self, key: Arc<str>, record: Option<Arc<Record>>) {
+        let kind = key.split('/').next().unwrap_or_default();
+        match self.changes.get_mut(kind) {
+            Some(count) => *count += 1,
+            None => {
+                self.changes.insert(kind.to_owned(), 1);
+            }
+        }
+        match record {
+            Some(record) => self.map.insert(key, record),
+            None => self.map.remove(&key),
+        };
+    }
+
+    /// What is on disk instead of what was thought to be: everything may have changed.
+    pub fn replace(&mut self, with: Records) {
+        let mut changes = std::mem::take(&mut self.changes);
+        for key in self.map.keys().chain(with.map.keys()) {
+            let kind = key.split('/').next().unwrap_or_default();
+            *changes.entry(kind.to_owned()).or_default() += 1;
+        }
+        *self = Records { changes, ..with };
+    }
+
+    pub fn changes(&self, kind: &str) -> u64 {
+        self.changes.get(kind).copied().unwrap_or_default()
+    }
+
     pub fn get(&self, key: &str) -> Option<Arc<Record>> {
         self.map.get(key).cloned()
     }

@@ -121,10 +121,7 @@ fn commit(backend: &mut impl Backend, shared: &Shared, group: Vec<(Transaction, 
 fn publish(shared: &Shared, writes: Writes, revision: Revision) {
     shared.change(|records| {
         for (key, record) in writes {
-            match record {
-                Some(record) => records.map.insert(key, record),
-                None => records.map.remove(&key),
-            };
+            records.apply(key, record);
         }
         records.revision = revision;
     });

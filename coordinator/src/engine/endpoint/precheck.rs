@@ -175,6 +175,7 @@ async fn look(
     let seconds = lower::timeout_seconds(StepKind::Probe);
     let order = Ground {
         record: &record,
+        intent: &wants::intent(&record),
         epoch: shared.epoch,
         now_ms: shared.now_ms(),
         operation: "",

@@ -1,9 +1,10 @@
 //! Enters the stages of a rotation durably, ends renewals, and begins by itself what is due.
 
 use crate::engine::balancer;
-use crate::engine::cluster::{ClusterLoop, View};
+use crate::engine::cluster::ClusterLoop;
 use crate::engine::operation::{self, Asked};
 use crate::engine::records::{ClusterRecord, OperationState};
+use crate::engine::view::View;
 use crate::engine::wants;
 use crate::store::{Key, Transaction};
 use quorate_planner::endpoint::{Rotation, Stage};
@@ -61,7 +62,7 @@ impl ClusterLoop {
         stage: Stage,
         away: &BTreeSet<NodeName>,
     ) -> Result<bool, Problem> {
-        let mut record = view.record.clone();
+        let mut record = ClusterRecord::clone(&view.record);
         record.rotation = Some(Rotation {
             stage,
             ..rotation.clone()
@@ -111,7 +112,7 @@ impl ClusterLoop {
         view: &View,
         change: impl FnOnce(&mut ClusterRecord),
     ) -> Result<bool, Problem> {
-        let mut record = view.record.clone();
+        let mut record = ClusterRecord::clone(&view.record);
         change(&mut record);
         self.end_operation_with(view, record, OperationState::Done, None)
             .await?;
@@ -119,12 +120,11 @@ impl ClusterLoop {
     }
 
     async fn note_caught_up(&mut self, view: &View) -> Result<bool, Problem> {
-        let intent = wants::intent(&view.record);
-        let caught_up = rotation::caught_up(&view.facts, &intent);
+        let caught_up = rotation::caught_up(&view.facts, &view.intent);
         if caught_up.is_empty() {
             return Ok(false);
         }
-        let mut record = view.record.clone();
+        let mut record = ClusterRecord::clone(&view.record);
         for node in &caught_up {
             record.behind.remove(&node.0);
             self.say(view, &node.0, "has caught up with the cluster's endpoint");
@@ -144,14 +144,12 @@ impl ClusterLoop {
         }
         let returned = |name: &String| view.facts.node(&NodeName(name.clone())).connected;
         if view.record.behind.iter().any(returned) {
-            let mut record = view.record.clone();
+            let mut record = ClusterRecord::clone(&view.record);
             record.rotation = Some(super::ask::repair_of(&record));
             return self.begin_by_itself(view, record, "endpoint-repair").await;
         }
-        let agents = self.shared.agents_of(&view.record);
-        if let Some(renewal) = super::certificates::due(&view.record, &agents, self.shared.now_ms())
-        {
-            let mut record = view.record.clone();
+        if let Some(renewal) = super::certificates::due(&view.record, &view.agents, view.now.0) {
+            let mut record = ClusterRecord::clone(&view.record);
             record.renewal = Some(renewal);
             return self
                 .begin_by_itself(view, record, "certificates-renew")

@@ -10,7 +10,7 @@ use quorate_proto::v1::{
     AgentMessage, CoordinatorMessage, Hello, OrderDone, Pace, Problem, Welcome,
 };
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
@@ -165,6 +165,7 @@ async fn receive(parts: &Parts, session: &Session, message: Theirs) {
                 node,
                 result: Box::new(result),
                 sealed: Sealed(Zeroizing::new(sealed)),
+                at: Instant::now(),
             };
             parts.sessions.tell(done).await;
         }
