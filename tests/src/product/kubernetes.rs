@@ -15,6 +15,8 @@ const LAB_CONFIG: &str = r"
     cgroupDriver: cgroupfs
     serverTLSBootstrap: true
     failSwapOn: false
+    evictionHard: {nodefs.available: 1%, imagefs.available: 1%, memory.available: 50Mi}
+    imageGCHighThresholdPercent: 100
     ---
     apiVersion: kubeproxy.config.k8s.io/v1alpha1
     kind: KubeProxyConfiguration

@@ -41,11 +41,9 @@ pub async fn settle(context: &Context, due: &Due) -> Result<(), Problem> {
     if due.contains(KUBELET_CONF) {
         restart_kubelet(context).await?;
     }
-    for component in Component::ALL {
-        if due.contains(component.kubeconfig()) {
-            static_pod::restart(context, component).await?;
-        }
-    }
+    let mut components = Component::ALL.to_vec();
+    components.retain(|it| due.contains(it.kubeconfig()));
+    static_pod::restart(context, &components).await?;
     files::remove(&place(context))
 }
 

@@ -41,15 +41,27 @@ impl Component {
     }
 }
 
-/// Until a pod runs that was started for the present kubeconfig. One that does is left alone.
-pub async fn restart(context: &Context, component: Component) -> Result<(), Problem> {
+/// Until pods run that were started for the present kubeconfigs, all at once: a kubelet takes half a minute for one. Those that do are
+/// left alone.
+pub async fn restart(context: &Context, components: &[Component]) -> Result<(), Problem> {
+    let mut begun = Vec::new();
+    for component in components {
+        begun.extend(begin(context, *component)?.map(|mark| (*component, mark)));
+    }
+    for (component, mark) in begun {
+        runs(context, component, &mark).await?;
+    }
+    Ok(())
+}
+
+/// The mark that its pod will show; none: not a control plane, or not started yet.
+fn begin(context: &Context, component: Component) -> Result<Option<String>, Problem> {
     let layout = Layout::of(&context.paths);
     let manifest = layout
         .manifests()
         .join(format!("{}.yaml", component.name()));
     let Some(bytes) = files::read_optional(&manifest)? else {
-        // Not a control plane, or not started yet.
-        return Ok(());
+        return Ok(None);
     };
     let mark = mark(&files::read(&layout.kubernetes(component.kubeconfig()))?);
     let marked = marked(&String::from_utf8_lossy(&bytes), &mark).map_err(|reason| {
@@ -61,7 +73,7 @@ pub async fn restart(context: &Context, component: Component) -> Result<(), Prob
         context.say(format!("starting {} anew", component.name()));
         files::write_like(&manifest, &manifest, text.as_bytes())?;
     }
-    runs(context, component, &mark).await
+    Ok(Some(mark))
 }
 
 async fn runs(context: &Context, component: Component, mark: &str) -> Result<(), Problem> {
