@@ -5,6 +5,7 @@ use crate::step::StepKind;
 use crate::time::Time;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub enum Observed<T> {
@@ -221,9 +222,12 @@ pub const MAX_ATTEMPTS: u32 = 3;
 /// that long. Two minutes of tries.
 pub const MAX_PROBES: u32 = 12;
 
+/// Of a node that nothing was heard of.
+static UNKNOWN: LazyLock<NodeFacts> = LazyLock::new(NodeFacts::default);
+
 impl Facts {
-    pub fn node(&self, name: &NodeName) -> NodeFacts {
-        self.nodes.get(name).cloned().unwrap_or_default()
+    pub fn node(&self, name: &NodeName) -> &NodeFacts {
+        self.nodes.get(name).unwrap_or(&UNKNOWN)
     }
 
     pub fn members(&self) -> &[Member] {

@@ -7,7 +7,12 @@ use crate::rotation::names;
 use crate::safety;
 use crate::step::{SideStep, StepKind};
 use crate::time::Time;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Orders for one agent at a time: some are about other nodes, a thousand of which may need one, and an agent takes a few dozen.
+pub const ORDERS_A_NODE: usize = 16;
+/// Workers that join at the same time: each of them costs an API server some requests a second for as long as it starts.
+pub const JOINS_AT_ONCE: usize = 100;
 
 pub fn steps(facts: &Facts, intent: &Intent, now: Time) -> Vec<SideStep> {
     let gate = preflight_gate(facts, intent);
@@ -25,7 +30,28 @@ pub fn steps(facts: &Facts, intent: &Intent, now: Time) -> Vec<SideStep> {
             && held_back(facts, step.kind(), subject, now).is_none()
             && facts.failed(subject).is_none()
     });
-    steps
+    bounded(facts, steps)
+}
+
+/// Those that there is room for now; the others come when these have ended.
+fn bounded(facts: &Facts, steps: Vec<SideStep>) -> Vec<SideStep> {
+    let mut on: BTreeMap<&NodeName, usize> = BTreeMap::new();
+    let mut joining = 0;
+    for run in &facts.running {
+        *on.entry(&run.on).or_default() += 1;
+        joining += usize::from(run.kind == StepKind::JoinWorker);
+    }
+    let mut taken = Vec::new();
+    for step in &steps {
+        let joins = step.kind() == StepKind::JoinWorker;
+        let there = on.entry(step.nodes().0).or_default();
+        if *there < ORDERS_A_NODE && (!joins || joining < JOINS_AT_ONCE) {
+            *there += 1;
+            joining += usize::from(joins);
+            taken.push(step.clone());
+        }
+    }
+    taken
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -347,4 +373,73 @@ fn holds_slot(facts: &Facts, node: &NodeName) -> bool {
         .change
         .as_ref()
         .is_some_and(|change| &change.node == node)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::{Facts, Observed};
+    use crate::fixtures::{NOW, fresh_node, healthy, intent, node_intent};
+    use crate::intent::{Digest, Wants};
+
+    const WORKERS: usize = 300;
+
+    /// A member, and workers that are installed or joined and lack their labels.
+    fn many(joined: bool) -> (Facts, Intent) {
+        let (mut facts, mut intent) = (healthy(1), intent(1));
+        intent.distribution = Distribution::Kubeadm;
+        for n in 2..WORKERS + 2 {
+            let mut node = node_intent(n);
+            (node.member, node.worker) = (false, true);
+            node.wants = Wants {
+                configure: Some(Digest("labels".into())),
+                ..node.wants
+            };
+            let mut known = fresh_node();
+            let marks = crate::facts::Marks {
+                install: node.wants.install.clone(),
+                worker: joined,
+                ..Default::default()
+            };
+            known.marks = Observed::Known(marks);
+            facts.nodes.insert(node.name.clone(), known);
+            intent.nodes.push(node);
+        }
+        (facts, intent)
+    }
+
+    /// Carries out all steps that come, until none does; the most at once, and how many in all.
+    fn most_at_once(facts: &mut Facts, intent: &Intent, kind: StepKind) -> (usize, usize) {
+        let now = steps(facts, intent, NOW);
+        facts.running = now
+            .iter()
+            .map(|step| crate::facts::Running {
+                on: step.nodes().0.clone(),
+                kind: step.kind(),
+                subject: step.nodes().1.clone(),
+            })
+            .collect();
+        let again = steps(facts, intent, NOW);
+        assert!(again.iter().all(|step| step.kind() != kind), "{again:?}");
+        let of_kind = now.iter().filter(|step| step.kind() == kind).count();
+        (of_kind, now.len())
+    }
+
+    #[test]
+    fn a_member_gets_a_few_orders_at_a_time() {
+        let (mut facts, intent) = many(true);
+        let (labels, all) = most_at_once(&mut facts, &intent, StepKind::ConfigureNode);
+        assert_eq!((labels, all), (ORDERS_A_NODE, ORDERS_A_NODE));
+        facts.running.truncate(ORDERS_A_NODE - 1);
+        assert_eq!(steps(&facts, &intent, NOW).len(), 1);
+    }
+
+    #[test]
+    fn workers_join_side_by_side_up_to_a_bound() {
+        let (mut facts, intent) = many(false);
+        let (joins, _) = most_at_once(&mut facts, &intent, StepKind::JoinWorker);
+        assert_eq!(joins, JOINS_AT_ONCE);
+        facts.running.truncate(JOINS_AT_ONCE - 3);
+        assert_eq!(steps(&facts, &intent, NOW).len(), 3);
+    }
 }

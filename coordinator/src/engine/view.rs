@@ -43,10 +43,18 @@ impl Deref for View {
     }
 }
 
+/// The record as of this revision, and what it comes to.
+#[derive(Clone)]
+struct Wish {
+    stored: Revision,
+    record: Arc<ClusterRecord>,
+    intent: Arc<Intent>,
+}
+
 /// What is held between two looks.
 pub(super) struct Reader {
     key: Key,
-    record: Option<(Revision, Arc<ClusterRecord>, Arc<Intent>)>,
+    wish: Option<Wish>,
     orders: Held<OrderRecord>,
     findings: Held<FindingsRecord>,
 }
@@ -55,44 +63,42 @@ impl Reader {
     pub fn new(cluster: &str) -> Self {
         Reader {
             key: Key::cluster(cluster),
-            record: None,
+            wish: None,
             orders: Held::new(Prefix::under(Kind::Order, &[cluster])),
             findings: Held::new(Prefix::under(Kind::Finding, &[cluster])),
         }
     }
 
-    fn record(
-        &mut self,
-        shared: &Shared,
-    ) -> Result<Option<(Revision, Arc<ClusterRecord>, Arc<Intent>)>, Problem> {
+    fn wish(&mut self, shared: &Shared) -> Result<Option<Wish>, Problem> {
         let newest = shared.store.revision_of(&self.key);
-        let held = self.record.as_ref().map(|(revision, ..)| *revision);
+        let held = self.wish.as_ref().map(|wish| wish.stored);
         if newest.is_none() || newest != held {
             let entry: Option<Entry<ClusterRecord>> =
                 shared.store.entry(&self.key).map_err(stored)?;
-            self.record = entry.map(|entry| {
-                let intent = Arc::new(wants::intent(&entry.value));
-                (entry.revision, Arc::new(entry.value), intent)
+            self.wish = entry.map(|entry| Wish {
+                stored: entry.revision,
+                intent: Arc::new(wants::intent(&entry.value)),
+                record: Arc::new(entry.value),
             });
         }
-        Ok(self.record.clone())
+        Ok(self.wish.clone())
     }
 }
 
 impl ClusterLoop {
     pub(super) fn durable(&mut self) -> Result<Option<Durable>, Problem> {
-        let Some((stored_at, record, intent)) = self.reader.record(&self.shared)? else {
+        let Some(wish) = self.reader.wish(&self.shared)? else {
             return Ok(None);
         };
-        let operation = match &record.operation {
+        let operation = match &wish.record.operation {
             Some(id) => self.shared.operation(id)?,
             None => None,
         };
         let pending = self.reader.orders.look(&self.shared.store);
         Ok(Some(Durable {
-            record,
-            intent,
-            stored: stored_at,
+            record: wish.record,
+            intent: wish.intent,
+            stored: wish.stored,
             operation,
             slot: self.shared.slot(&self.cluster)?,
             pending: pending

@@ -45,7 +45,7 @@ pub fn difference(
 /// A member that does not serve yet has to be brought along before it does: it counts as covering nothing. One that serves, but whose
 /// handshake could not be seen this time, is not known.
 fn served(facts: &Facts, intent: &Intent, node: &NodeIntent) -> Option<BTreeSet<String>> {
-    let known = facts.node(&node.name).endpoint;
+    let known = &facts.node(&node.name).endpoint;
     match known.known()?.serving.clone() {
         Some(serving) => Some(serving.names),
         None if side::serves(facts, intent, node) == Some(true) => None,
