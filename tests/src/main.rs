@@ -67,6 +67,9 @@ struct Forming {
 
 #[derive(clap::Args)]
 struct Endpoint {
+    /// Leave out the real hosts, which need root and some minutes
+    #[arg(long)]
+    simulated_only: bool,
     /// Simulated workers, one cluster after the other
     #[arg(
         long,
@@ -92,6 +95,7 @@ fn main() -> Result<()> {
         Verb::Bench { what, forming } => match what.unwrap_or(Bench::Forming(forming)) {
             Bench::Forming(Forming { rounds, out }) => bench::run(&bench::Options { rounds, out }),
             Bench::Endpoint(asked) => bench::endpoint::run(&bench::endpoint::Options {
+                real: !asked.simulated_only,
                 workers: asked.workers,
                 order_ms: asked.order_ms,
                 out: asked.out,

@@ -20,6 +20,7 @@ defaults
 
 pub struct Listener<'a> {
     pub port: u16,
+    pub member_port: u16,
     pub members: Vec<&'a Host>,
     /// Leaves out members that do not answer.
     pub checks: bool,
@@ -32,6 +33,7 @@ impl<'a> Listener<'a> {
     pub fn right(port: u16, members: &[&'a Host]) -> Self {
         Listener {
             port,
+            member_port: 2379,
             members: members.to_vec(),
             checks: true,
             terminates: false,
@@ -54,8 +56,8 @@ impl<'a> Listener<'a> {
             false => "",
         };
         for member in &self.members {
-            let (name, ip) = (member.name(), member.ip());
-            text.push_str(&format!("    server {name} {ip}:2379{check}{again}\n"));
+            let (name, ip, port) = (member.name(), member.ip(), self.member_port);
+            text.push_str(&format!("    server {name} {ip}:{port}{check}{again}\n"));
         }
         text
     }

@@ -8,6 +8,7 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::product::load::{self, Counts};
 use crate::sim::Durations;
 
 const MIB: f64 = 1024.0 * 1024.0;
@@ -25,6 +26,49 @@ impl fmt::Display for Pace {
             Pace::Short => "short",
             Pace::Real => "real",
         })
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    Quorate,
+    Plain,
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Way::Quorate => "quorate",
+            Way::Plain => "plain recipe",
+        })
+    }
+}
+
+/// One rotation of a real cluster.
+#[derive(Clone, Debug)]
+pub struct Moved {
+    pub way: Way,
+    /// Without the soak.
+    pub wall: Duration,
+    /// Of that, until clients may use the new address.
+    pub before_clients_move: Duration,
+    pub counts: Counts,
+}
+
+impl fmt::Display for Moved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (wall, before) = (self.wall, self.before_clients_move);
+        write!(
+            f,
+            "{:<14}{:>8.1} s{:>12.1} s{:>10}{:>9}{:>9}{:>15}",
+            self.way,
+            wall.as_secs_f64(),
+            before.as_secs_f64(),
+            self.counts.sent,
+            self.counts.failed,
+            self.counts.tls_errors,
+            self.counts.watches_ended,
+        )
     }
 }
 
@@ -64,6 +108,9 @@ impl fmt::Display for Simulated {
 
 pub struct Report {
     order_ms: u64,
+    /// Of the real cluster.
+    pub distribution: &'static str,
+    pub moved: Vec<Moved>,
     pub simulated: Vec<Simulated>,
 }
 
@@ -71,6 +118,8 @@ impl Report {
     pub fn new(order_ms: u64) -> Self {
         Report {
             order_ms,
+            distribution: "",
+            moved: Vec::new(),
             simulated: Vec::new(),
         }
     }
@@ -93,6 +142,12 @@ impl Report {
         json!({
             "benchmark": "moving a cluster's endpoint",
             "cores": std::thread::available_parallelism().map_or(0, usize::from),
+            "real": {
+                "distribution": self.distribution,
+                "control_planes": 3,
+                "requests_a_second": load::RATE,
+                "rotations": self.moved.iter().map(moved).collect::<Vec<_>>(),
+            },
             "simulated": {
                 "control_planes": 3,
                 "short_order_ms": self.order_ms,
@@ -131,6 +186,27 @@ impl Report {
         }
         let text = serde_json::to_string_pretty(&self.document())? + "\n";
         std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    fn real_table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.moved.is_empty() {
+            return Ok(());
+        }
+        writeln!(
+            f,
+            "Three real control planes ({}), from one load balancer to the next, {} requests a second; without the soak.\n",
+            self.distribution,
+            load::RATE
+        )?;
+        writeln!(
+            f,
+            "{:<14}{:>10}{:>14}{:>10}{:>9}{:>9}{:>15}",
+            "", "wall", "until usable", "requests", "failed", "in TLS", "watches ended"
+        )?;
+        for it in &self.moved {
+            writeln!(f, "{it}")?;
+        }
+        writeln!(f)
     }
 
     fn simulated_table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -176,6 +252,19 @@ impl Report {
     }
 }
 
+fn moved(it: &Moved) -> Value {
+    json!({
+        "way": it.way.to_string(),
+        "wall_s": seconds(it.wall),
+        "until_usable_s": seconds(it.before_clients_move),
+        "requests": it.counts.sent,
+        "failed": it.counts.failed,
+        "failed_in_tls": it.counts.tls_errors,
+        "watches_ended": it.counts.watches_ended,
+        "first_errors": it.counts.first_errors,
+    })
+}
+
 fn real_ms(action: &Action) -> u64 {
     u64::try_from(Durations::Real.of(action).as_millis()).unwrap_or(u64::MAX)
 }
@@ -186,6 +275,7 @@ fn seconds(duration: Duration) -> f64 {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.real_table(f)?;
         self.simulated_table(f)
     }
 }
