@@ -1,5 +1,6 @@
 //! Tests on real hosts; need root.
 
+mod apt_source;
 mod certificates;
 mod external;
 mod faults;

@@ -24,6 +24,9 @@ pub struct Lab {
 }
 
 impl Lab {
+    /// This machine's address on the lab's network.
+    pub const GATEWAY: std::net::Ipv4Addr = super::network::GATEWAY;
+
     /// A lab without hosts. Waits for another test that uses it, and removes what a dead one left.
     pub fn open() -> Result<Self> {
         let place = Place::from_env()?;

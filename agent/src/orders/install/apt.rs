@@ -110,7 +110,8 @@ fn worth_saying(line: &str) -> Option<String> {
 /// What a person needs of a failed run: its errors and the unmet dependencies, else its last lines.
 fn complaints(stdout: &str, stderr: &str) -> String {
     let telling = |line: &&str| {
-        ["E: ", "dpkg: error", "Depends:", "Conflicts:"]
+        // A key that does not fit is a warning of apt's, behind which the error says only that there is no signature.
+        ["E: ", "dpkg: error", "Depends:", "Conflicts:", "NO_PUBKEY"]
             .iter()
             .any(|mark| line.contains(mark))
     };
@@ -166,6 +167,9 @@ mod tests {
         let says = complaints(stdout, stderr);
         assert!(says.starts_with("containerd : Depends: runc"), "{says}");
         assert!(says.contains("held broken packages"), "{says}");
+        let wrong_key = "W: GPG error: http://site lab InRelease: NO_PUBKEY 0A\nE: The repository is not signed.\n";
+        let says = complaints("", wrong_key);
+        assert!(says.contains("NO_PUBKEY 0A"), "{says}");
         assert_eq!(complaints("one\n\ntwo\n", ""), "one | two");
     }
 }
