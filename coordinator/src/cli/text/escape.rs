@@ -31,6 +31,13 @@ pub fn clean(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// Several lines as one, for a row of a table or of a log.
+pub fn flat(text: &str) -> String {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let lines: Vec<Cow<'_, str>> = lines.map(clean).collect();
+    lines.join("; ")
+}
+
 /// Several lines: line ends stay, everything else is as in [`clean`].
 pub fn clean_lines(text: &str) -> Vec<Cow<'_, str>> {
     text.lines().map(clean).collect()
@@ -53,6 +60,15 @@ mod tests {
         ] {
             assert_eq!(clean(text), want);
         }
+    }
+
+    #[test]
+    fn a_problem_fits_one_line() {
+        assert_eq!(
+            flat("it failed (n1)\n  cause: no\x07 disk\n\n  next:  get one\n"),
+            "it failed (n1); cause: no\\u{7} disk; next:  get one"
+        );
+        assert_eq!(flat("plain"), "plain");
     }
 
     #[test]

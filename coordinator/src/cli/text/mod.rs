@@ -7,6 +7,6 @@ pub mod look;
 pub mod units;
 pub mod yaml;
 
-pub use escape::clean;
+pub use escape::{clean, flat};
 pub use grid::{Column, Grid, Item};
 pub use look::{Look, Tone};

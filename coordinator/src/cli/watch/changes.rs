@@ -13,8 +13,8 @@ impl Changes {
     pub fn take(&mut self, event: &OperationEvent) -> Vec<NodeProgress> {
         let mut changed = Vec::new();
         for node in &event.nodes {
-            if self.nodes.get(&node.node) != Some(node) {
-                self.nodes.insert(node.node.clone(), node.clone());
+            let before = self.nodes.insert(node.node.clone(), node.clone());
+            if before.is_none_or(|before| !only_counts_down(&before, node)) {
                 changed.push(node.clone());
             }
         }
@@ -24,6 +24,20 @@ impl Changes {
     pub fn nodes(&self) -> impl Iterator<Item = &NodeProgress> {
         self.nodes.values()
     }
+}
+
+/// The same text with other numbers: seconds that remain are no news, nor is what has not changed at all.
+fn only_counts_down(before: &NodeProgress, now: &NodeProgress) -> bool {
+    let digitless =
+        |text: &str| -> String { text.chars().filter(|c| !c.is_ascii_digit()).collect() };
+    let same = |node: &NodeProgress| {
+        (
+            node.phase.clone(),
+            digitless(&node.detail),
+            node.problem.clone(),
+        )
+    };
+    same(before) == same(now)
 }
 
 #[cfg(test)]
@@ -59,11 +73,18 @@ mod tests {
             changes.take(&event(&[a.clone(), joins.clone()])),
             vec![joins.clone()]
         );
+        let waits = |seconds: u32| NodeProgress {
+            detail: format!("tried again in {seconds} s after: no"),
+            ..node("c", "waiting")
+        };
+        assert_eq!(changes.take(&event(&[waits(10)])), [waits(10)]);
+        assert_eq!(changes.take(&event(&[waits(9)])), [], "a countdown");
         assert_eq!(
             changes.take(&event(&[])),
             [],
             "a line of the log says nothing of nodes"
         );
-        assert_eq!(changes.nodes().cloned().collect::<Vec<_>>(), [a, joins]);
+        let shown: Vec<_> = changes.nodes().cloned().collect();
+        assert_eq!(shown, [a, joins, waits(9)]);
     }
 }

@@ -1,6 +1,6 @@
 //! Which nodes a live view shows. A terminal has few rows: those at work come first.
 
-use crate::cli::text::{Look, Tone, clean};
+use crate::cli::text::{Look, Tone, clean, flat};
 use quorate_proto::v1::NodeProgress;
 
 /// Rows that leave room for what stands above on a small terminal.
@@ -66,8 +66,8 @@ fn text(state: State, node: &NodeProgress, name: &str, width: usize, look: &Look
     };
     let phase = look.paint(tone, format!("{:9}", clean(&node.phase)));
     let detail = match &node.problem {
-        Some(problem) => clean(&problem.what),
-        None => clean(&node.detail),
+        Some(problem) => flat(&problem.what),
+        None => flat(&node.detail),
     };
     format!("{name:width$}  {phase}  {detail}")
         .trim_end()

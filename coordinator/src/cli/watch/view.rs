@@ -7,7 +7,7 @@ use crate::cli::console::Console;
 use crate::cli::failure::Outcome;
 use crate::cli::render::operations::took;
 use crate::cli::text::units::rfc3339;
-use crate::cli::text::{clean, json};
+use crate::cli::text::{clean, flat, json};
 use crate::clock;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use quorate_proto::v1::{NodeProgress, OperationEvent, Problem};
@@ -89,13 +89,13 @@ impl<'a> View<'a> {
 }
 
 fn log_line(event: &OperationEvent) -> String {
-    format!("{}: {}", clean(&event.line_node), clean(&event.line))
+    format!("{}: {}", clean(&event.line_node), flat(&event.line))
 }
 
 fn change_line(node: &NodeProgress, now_ms: i64) -> String {
     let detail = match &node.problem {
-        Some(problem) => clean(&problem.what),
-        None => clean(&node.detail),
+        Some(problem) => flat(&problem.what),
+        None => flat(&node.detail),
     };
     let line = format!(
         "{}  {}  {}  {detail}",
