@@ -3,7 +3,9 @@
 use crate::formation::{held_voters, says_nothing_to_do};
 use anyhow::{Context, Result, bail, ensure};
 use quorate_tests::lab::{Lab, eventually};
+use quorate_tests::product::load::{Access, serves_as};
 use quorate_tests::product::{Fleet, etcd, kubernetes};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -40,6 +42,30 @@ pub fn all_ready(fleet: &Fleet, names: &[&str]) -> Result<()> {
     })
 }
 
+/// What the file's own kubeadm documents ask for runs on every control plane, those that joined too.
+fn users_wishes(fleet: &Fleet, members: &[&str]) -> Result<()> {
+    let access = Access::kubernetes(fleet.node(members[0])?)?;
+    for member in members {
+        let member = fleet.node(member)?;
+        let manifest = member.read_text("/etc/kubernetes/manifests/kube-apiserver.yaml")?;
+        ensure!(
+            manifest.contains("--audit-log-maxage=7"),
+            "{member}: {manifest}"
+        );
+        let at = SocketAddr::from((member.ip(), 6443));
+        ensure!(
+            serves_as(&fleet.lab, &access, at, "api.user.example")?,
+            "{member} is not good for the user's own name"
+        );
+        let kubelet = member.read_text("/var/lib/kubelet/config.yaml")?;
+        ensure!(
+            kubelet.contains("imageGCHighThresholdPercent: 100"),
+            "{member}: {kubelet}"
+        );
+    }
+    Ok(())
+}
+
 #[test]
 fn three_control_planes_a_worker_and_a_load_balancer() -> Result<()> {
     let Some(folder) =
@@ -69,6 +95,7 @@ fn three_control_planes_a_worker_and_a_load_balancer() -> Result<()> {
         labels("n2")
     );
     ensure!(labels("w1")["tier"] == "app", "{}", labels("w1"));
+    users_wishes(&fleet, &["n1", "n2", "n3"])?;
 
     // As a user: a kubeconfig of one's own, through the load balancer.
     fleet.quorate(&["kubeconfig", "prod", "-f", "/root/kubeconfig"])?;

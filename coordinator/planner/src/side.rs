@@ -442,4 +442,24 @@ mod tests {
         facts.running.truncate(JOINS_AT_ONCE - 3);
         assert_eq!(steps(&facts, &intent, NOW).len(), 3);
     }
+
+    #[test]
+    fn a_request_for_a_certificate_is_no_reason_to_apply() {
+        let (mut facts, mut intent) = many(true);
+        intent
+            .nodes
+            .iter_mut()
+            .for_each(|node| node.wants.configure = None);
+        let objects = crate::facts::ObjectFacts {
+            serving_requests: [intent.nodes[0].name.clone()].into(),
+            ..Default::default()
+        };
+        facts.objects = Observed::Known(objects);
+        let now = steps(&facts, &intent, NOW);
+        assert!(
+            matches!(now[..], [SideStep::ApproveServing { .. }]),
+            "{now:?}"
+        );
+        assert_eq!(crate::predict::unroll(&facts, &intent, NOW), []);
+    }
 }

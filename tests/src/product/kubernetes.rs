@@ -23,6 +23,15 @@ const LAB_CONFIG: &str = r"
     conntrack: {maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}
 ";
 
+/// A user's own wishes for the control plane, merged into quorate's document of the same kind.
+const USERS_CONFIG: &str = r"    ---
+    apiVersion: kubeadm.k8s.io/v1beta4
+    kind: ClusterConfiguration
+    apiServer:
+      certSANs: [api.user.example]
+      extraArgs: [{name: audit-log-maxage, value: '7'}]
+";
+
 /// The same as documents of their own, for kubeadm itself.
 pub fn lab_config() -> String {
     LAB_CONFIG
@@ -145,7 +154,7 @@ pub fn file_at(
         "  addons: [cni.yaml]\n  containerd: {{systemdCgroup: false, restrictOomScoreAdj: true, sandboxImage: '{}'}}\n",
         sandbox_image(&folder)?
     ));
-    text.push_str(&format!("  config: |{LAB_CONFIG}"));
+    text.push_str(&format!("  config: |{LAB_CONFIG}{USERS_CONFIG}"));
     text.push_str("nodes:\n");
     let zones = ["a", "b", "c"];
     for (at, member) in members.iter().enumerate() {
