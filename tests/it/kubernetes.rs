@@ -57,6 +57,12 @@ fn users_wishes(fleet: &Fleet, members: &[&str]) -> Result<()> {
             serves_as(&fleet.lab, &access, at, "api.user.example")?,
             "{member} is not good for the user's own name"
         );
+        let images = member.ok(["ctr", "--namespace", "k8s.io", "images", "ls"])?;
+        let pause = images.lines().find(|line| line.contains("/pause:"));
+        ensure!(
+            pause.is_some_and(|line| line.contains("io.cri-containerd.pinned=pinned")),
+            "{member}: the kubelet may delete what nobody can pull again: {images}"
+        );
         let kubelet = member.read_text("/var/lib/kubelet/config.yaml")?;
         ensure!(
             kubelet.contains("imageGCHighThresholdPercent: 100"),

@@ -28,10 +28,6 @@ fn most_stages(intent: &Intent) -> usize {
 /// The stages until the cluster is settled, or as far as it gets.
 pub fn unroll(facts: &Facts, intent: &Intent, now: Time) -> Vec<Stage> {
     let mut facts = facts.clone();
-    if let Observed::Known(objects) = &mut facts.objects {
-        // Answered at any time, whatever the file says: no reason to apply it.
-        objects.serving_requests.clear();
-    }
     let mut now = now;
     let mut stages = Vec::new();
     for _ in 0..most_stages(intent) {

@@ -7,7 +7,7 @@ use crate::progress::{self, Progress};
 use crate::renewal::{self, Renewing};
 use crate::rotation::{self, Turn};
 use crate::side;
-use crate::step::{Membership, SideStep};
+use crate::step::{Membership, SideStep, StepKind};
 use crate::time::Time;
 use crate::waiting::WaitingOn;
 use std::collections::BTreeMap;
@@ -127,7 +127,11 @@ fn outcome(
     side: &[SideStep],
     progress: &BTreeMap<NodeName, Progress>,
 ) -> Outcome {
-    if !side.is_empty() || !facts.running.is_empty() || facts.change.is_some() {
+    // Kubelets' requests are answered at any time, whatever the file says.
+    let of_file = |kind: StepKind| kind != StepKind::ApproveServing;
+    let steps = side.iter().map(SideStep::kind);
+    let mut work = steps.chain(facts.running.iter().map(|run| run.kind));
+    if work.any(of_file) || facts.change.is_some() {
         return Outcome::Working;
     }
     let moves = match membership {

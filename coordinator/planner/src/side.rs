@@ -460,6 +460,8 @@ mod tests {
             matches!(now[..], [SideStep::ApproveServing { .. }]),
             "{now:?}"
         );
+        let round = crate::round::next(&facts, &intent, NOW);
+        assert_eq!(round.outcome, crate::round::Outcome::Settled);
         assert_eq!(crate::predict::unroll(&facts, &intent, NOW), []);
     }
 }

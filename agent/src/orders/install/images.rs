@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 const AT_ONCE: usize = 2;
 /// A gigabyte on a slow disk.
 const IMPORT: Duration = Duration::from_secs(600);
+const PINNED: &str = "io.cri-containerd.pinned=pinned";
 /// What only a member of the control plane runs.
 const CONTROL_PLANE: [&str; 4] = [
     "kube-apiserver",
@@ -95,7 +96,17 @@ pub async fn bring(
     if needed.is_empty() {
         return Ok(());
     }
-    verify(needed, &listed().await)
+    verify(needed, &listed().await)?;
+    pin(needed).await
+}
+
+/// A kubelet that runs out of disk deletes images that nothing runs just then, the sandbox's among them, and where there is no
+/// registry they are gone for good. It leaves pinned ones (containerd 1.7 and later).
+async fn pin(archives: &[ArtifactRef]) -> Result<(), Problem> {
+    for image in archives.iter().flat_map(|archive| &archive.images) {
+        ctr(&["images", "label", image, PINNED]).ok().await?;
+    }
+    Ok(())
 }
 
 async fn import(name: &str, path: PathBuf) -> Result<(), Problem> {
