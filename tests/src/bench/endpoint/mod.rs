@@ -38,12 +38,12 @@ pub fn run(options: &Options) -> Result<()> {
     }
     let program = coordinator()?;
     for workers in &options.workers {
-        for figure in simulated::measure(&program, *workers, options.order_ms)? {
+        simulated::measure(&program, *workers, options.order_ms, |figure| {
             println!("{figure}");
             report.simulated.push(figure);
-        }
-        // Also what came before an error is worth having.
-        report.write(&out)?;
+            // Also what came before an error is worth having.
+            report.write(&out)
+        })?;
     }
     println!("\n{report}");
     println!("\nas JSON: {}", out.display());

@@ -25,21 +25,26 @@ const STAGES: [(&str, &str); 4] = [
     ("retire", "endpoint-retire"),
 ];
 
-pub fn measure(program: &Path, workers: usize, order_ms: u64) -> Result<Vec<Simulated>> {
+/// Hands over each figure as soon as there is one: the last may take a quarter of an hour.
+pub fn measure(
+    program: &Path,
+    workers: usize,
+    order_ms: u64,
+    mut take: impl FnMut(Simulated) -> Result<()>,
+) -> Result<()> {
     let nodes = nodes(workers);
     let short = Durations::Every(Duration::from_millis(order_ms));
     println!("{workers} workers: enrolling {} agents", nodes.len());
     let fleet = Fleet::new(program, &nodes, short)?;
     form(&fleet, &nodes)?;
-    let mut figures = Vec::new();
     for (pace, durations, to) in [
         (Pace::Short, short, ENDPOINTS[1]),
         (Pace::Real, Durations::Real, ENDPOINTS[2]),
     ] {
         fleet.world.take(durations);
-        figures.push(rotate(&fleet, workers, pace, to)?);
+        take(rotate(&fleet, workers, pace, to)?)?;
     }
-    Ok(figures)
+    Ok(())
 }
 
 fn nodes(workers: usize) -> Vec<Node> {
