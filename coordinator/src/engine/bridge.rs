@@ -1,6 +1,7 @@
 //! The engine's view of the sessions and the artifacts of this process.
 
 use super::agents::{AgentEvent, AgentState, Agents};
+use super::ms_of;
 use super::shared::ArtifactChoice;
 use crate::artifacts::{self, Artifacts};
 use crate::sessions::{Event, NodeView, Sessions};
@@ -57,17 +58,17 @@ fn connected(name: String, id: String, view: &NodeView) -> AgentState {
         node_id: id,
         name,
         connected: view.connected,
-        heard_ms: unix_ms(view.last_heard),
-        reported_ms: view.reported.map(unix_ms).unwrap_or_default(),
+        heard_ms: ms_of(view.last_heard),
+        reported_ms: view.reported.map(ms_of).unwrap_or_default(),
         report: view.report.clone(),
         clock_offset_ms: view.clock_offset_ms,
         revoked: false,
     }
 }
 
-fn unix_ms(at: Instant) -> u64 {
-    let ago = at.elapsed().as_millis();
-    super::now_ms().saturating_sub(u64::try_from(ago).unwrap_or(u64::MAX))
+/// Reports of that very millisecond may have been made before the result; one that was made after it takes longer than that.
+fn after(at: Instant) -> u64 {
+    ms_of(at).saturating_add(1)
 }
 
 impl Agents for Bridge {
@@ -117,7 +118,7 @@ pub fn events(mut from: mpsc::Receiver<Event>) -> mpsc::Receiver<AgentEvent> {
                         result: Some(*result),
                         sealed: sealed.0.to_vec(),
                     };
-                    AgentEvent::Done(node.name, Box::new(done), unix_ms(at))
+                    AgentEvent::Done(node.name, Box::new(done), after(at))
                 }
             };
             if sender.send(event).await.is_err() {

@@ -42,7 +42,38 @@ mod world;
 
 pub use handle::Engine;
 
-/// The coordinator's clock as the planner takes it.
+use std::sync::LazyLock;
+use std::time::Instant;
+
+/// When the process began to count, and the time of day then.
+static START: LazyLock<(Instant, u64)> = LazyLock::new(|| {
+    let now = u64::try_from(crate::clock::unix_ms()).unwrap_or_default();
+    (Instant::now(), now)
+});
+
+/// The coordinator's clock as the planner takes it: it does not jump when the time of day is set, which would make everything look
+/// silent, or fresh, for as long as the jump was.
 fn now_ms() -> u64 {
-    u64::try_from(crate::clock::unix_ms()).unwrap_or_default()
+    ms_of(Instant::now())
+}
+
+/// The same clock's time of this moment; moments compare as their times do.
+fn ms_of(at: Instant) -> u64 {
+    let (start, start_ms) = *START;
+    let since = at.saturating_duration_since(start).as_millis();
+    start_ms.saturating_add(u64::try_from(since).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod clock_tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn times_are_as_far_apart_as_moments() {
+        let now = Instant::now();
+        let later = now + Duration::from_millis(1_500);
+        assert_eq!(ms_of(later) - ms_of(now), 1_500);
+        assert!(ms_of(now) <= now_ms());
+    }
 }
