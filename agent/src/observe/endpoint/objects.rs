@@ -21,7 +21,7 @@ const KEPT_AT_REST: Duration = Duration::from_secs(60);
 const QUICK_MS: u32 = 5_000;
 /// At work they are read as often as reports go out, but for at most this part of the time: the list of kube-proxy's pods is as long
 /// as the cluster is large.
-const SHARE: u32 = 10;
+const SHARE: u32 = 4;
 
 #[derive(Debug, Default)]
 pub struct Objects {
@@ -30,7 +30,7 @@ pub struct Objects {
 
 #[derive(Debug)]
 struct Kept {
-    at: Instant,
+    began: Instant,
     took: Duration,
     view: ClusterObjects,
 }
@@ -48,7 +48,7 @@ impl Objects {
             return (None, None);
         }
         if let Some(kept) = self.kept.as_ref().filter(|kept| is_fresh(kept, pace)) {
-            return (Some(kept.view.clone()), None);
+            return (Some(kept.told()), None);
         }
         let began = Instant::now();
         let read = match timeout(WITHIN, read(paths)).await {
@@ -60,12 +60,14 @@ impl Objects {
         };
         match read {
             Ok(view) => {
-                self.kept = Some(Kept {
-                    at: Instant::now(),
+                let kept = Kept {
+                    began,
                     took: began.elapsed(),
-                    view: view.clone(),
-                });
-                (Some(view), None)
+                    view,
+                };
+                let told = kept.told();
+                self.kept = Some(kept);
+                (Some(told), None)
             }
             Err(problem) => {
                 self.kept = None;
@@ -80,7 +82,18 @@ fn is_fresh(kept: &Kept, pace: &Pace) -> bool {
         true => kept.took.saturating_mul(SHARE).min(KEPT_AT_REST),
         false => KEPT_AT_REST,
     };
-    kept.at.elapsed() < kept_for
+    kept.began.elapsed() < kept_for.saturating_add(kept.took)
+}
+
+impl Kept {
+    /// With how old it is: whoever has written the objects since is not to take it for what came of that.
+    fn told(&self) -> ClusterObjects {
+        let age = u32::try_from(self.began.elapsed().as_millis());
+        ClusterObjects {
+            age_ms: age.unwrap_or(u32::MAX),
+            ..self.view.clone()
+        }
+    }
 }
 
 async fn read(paths: &Paths) -> Result<ClusterObjects, Problem> {
@@ -134,18 +147,18 @@ mod tests {
         for (age, took_ms, report_ms, fresh) in [
             (0, 20, 500, true),
             (1, 20, 500, false),
-            (1, 200, 500, true),
-            (3, 200, 500, false),
+            (1, 400, 500, true),
+            (3, 400, 500, false),
             (3, 20, 15_000, true),
             (59, 20, 15_000, true),
             (61, 20, 15_000, false),
             (61, 9_000, 500, false),
         ] {
-            let Some(at) = now.checked_sub(second * age) else {
+            let Some(began) = now.checked_sub(second * age) else {
                 continue;
             };
             let kept = Kept {
-                at,
+                began,
                 took: Duration::from_millis(took_ms),
                 view: ClusterObjects::default(),
             };
@@ -158,6 +171,8 @@ mod tests {
                 fresh,
                 "{age} s, {took_ms}, {report_ms}"
             );
+            let told = u64::from(kept.told().age_ms);
+            assert!(told >= u64::from(age) * 1_000, "{age} s: told {told}");
         }
     }
 }

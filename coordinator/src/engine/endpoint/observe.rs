@@ -44,7 +44,7 @@ pub fn oldest_issue(report: &NodeReport) -> Observed<Option<i64>> {
     Observed::Known(renewable.map(|it| it.not_before_unix + back).min())
 }
 
-/// As the member that reported last has read them, unless that was before we wrote them.
+/// As they were read last by any member, unless that was before we wrote them.
 pub fn objects(sources: &Sources<'_>) -> Observed<ObjectFacts> {
     match newest_objects(sources) {
         None => Observed::Unknown,
@@ -76,7 +76,8 @@ pub fn newest_objects(sources: &Sources<'_>) -> Option<ClusterObjects> {
             .as_ref()?
             .objects
             .as_ref()?;
-        (agent.reported_ms >= sources.objects_ended_ms).then_some((agent.reported_ms, objects))
+        let read_ms = agent.reported_ms.saturating_sub(objects.age_ms.into());
+        (read_ms >= sources.objects_ended_ms).then_some((read_ms, objects))
     });
     reports
         .max_by_key(|(at, _)| *at)
