@@ -23,6 +23,8 @@ const ONLY_FILES: [&str; 8] = [
     "Dir::Cache::srcpkgcache=",
 ];
 
+const NAMED: &str = "Dir::Etc::sourcelist=/etc/apt/sources.list.d/quorate.sources";
+
 #[derive(Debug, Default)]
 pub struct Request {
     pub files: Vec<PathBuf>,
@@ -54,15 +56,61 @@ impl Request {
     }
 }
 
-pub async fn update(context: &Context) -> Result<(), Problem> {
-    context.say("apt: refreshing the package lists");
-    run(context, vec!["update".into()], UPDATE)
+/// Which lists are refreshed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lists {
+    /// Of the source that the cluster file names. On a closed network the host's own sources do not answer, each for many seconds.
+    Named,
+    All,
+}
+
+impl Lists {
+    fn arguments(self) -> Vec<String> {
+        let options: &[&str] = match self {
+            Lists::Named => &[
+                "-o",
+                NAMED,
+                "-o",
+                "Dir::Etc::sourceparts=/dev/null",
+                // Or the others' lists would go.
+                "-o",
+                "APT::Get::List-Cleanup=0",
+            ],
+            Lists::All => &[],
+        };
+        let words = std::iter::once(&"update").chain(options);
+        words.map(|word| (*word).to_owned()).collect()
+    }
+}
+
+pub async fn update(context: &Context, lists: Lists) -> Result<(), Problem> {
+    context.say(match lists {
+        Lists::Named => "apt: refreshing the package lists of the named source",
+        Lists::All => "apt: refreshing all package lists",
+    });
+    run(context, lists.arguments(), UPDATE)
         .await
         .map_err(|problem| {
             problem
                 .because("a package source does not answer or its signature does not fit its key")
                 .next("correct the apt source in the cluster file, or the host's own sources")
         })
+}
+
+/// From the named source; what that does not hold, from the host's own.
+pub async fn install_from_sources(context: &Context, request: &Request) -> Result<(), Problem> {
+    update(context, Lists::Named).await?;
+    match install(context, request).await {
+        Ok(()) => Ok(()),
+        Err(problem) => {
+            context.say(format!(
+                "apt: {}; looking in the host's own sources",
+                problem.what
+            ));
+            update(context, Lists::All).await?;
+            install(context, request).await
+        }
+    }
 }
 
 /// Bounded by the order's time.
@@ -158,6 +206,14 @@ mod tests {
         assert!(!arguments.contains(&no_source));
         assert!(arguments.contains(&"--allow-change-held-packages".to_owned()));
         assert_eq!(arguments[arguments.len() - 2..], ["/cache/a.deb", "runc"]);
+    }
+
+    #[test]
+    fn the_named_source_is_refreshed_alone() {
+        let named = Lists::Named.arguments();
+        assert!(named.contains(&NAMED.to_owned()));
+        assert!(named.contains(&"APT::Get::List-Cleanup=0".to_owned()));
+        assert_eq!(Lists::All.arguments(), ["update"]);
     }
 
     #[test]

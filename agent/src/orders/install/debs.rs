@@ -118,13 +118,12 @@ pub async fn bring(
         if etcd_guard::needed(&request.packages) {
             etcd_guard::place(&context.paths).await?;
         }
-        if action.apt.is_some() {
-            apt::update(context).await?;
-        }
         context.say(format!("installing {}", request.packages.join(", ")));
-        apt::install(context, &request)
-            .await
-            .map_err(|problem| explain(problem, &closure, action.apt.is_some()))?;
+        let done = match action.apt {
+            Some(_) => apt::install_from_sources(context, &request).await,
+            None => apt::install(context, &request).await,
+        };
+        done.map_err(|problem| explain(problem, &closure, action.apt.is_some()))?;
     }
     hold(context, action, plan).await
 }
@@ -152,6 +151,9 @@ fn request(
 }
 
 fn explain(problem: Problem, closure: &Closure, apt: bool) -> Problem {
+    if !problem.next.is_empty() {
+        return problem; // of a package source
+    }
     if closure.lacking.is_empty() || apt {
         return problem.next("look at what apt-get says; the order is safe to repeat");
     }
