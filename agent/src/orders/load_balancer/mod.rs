@@ -78,15 +78,15 @@ async fn check(file: &Path, text: &str) -> Result<(), Problem> {
     .next("correct the load balancer's section of the cluster file"))
 }
 
-/// Servers that are to go get no new connection from here on, before their machines are touched. Best effort: without a running
-/// process there is nothing to take them out of.
+/// Servers that are to go get no new connection from here on, before their machines are touched; those that they have may end by
+/// themselves. Best effort: without a running process there is nothing to take them out of.
 async fn take_out_retired(context: &Context, order: &ConfigureLoadBalancer) {
     let Ok(rows) = socket::stats(&context.paths).await else {
         return;
     };
     for (proxy, server) in retire::retired(&rows, order) {
         context.say(format!("taking {server} out of {proxy}"));
-        let command = format!("set server {proxy}/{server} state maint");
+        let command = format!("set server {proxy}/{server} state drain");
         if let Err(problem) = socket::ask(&context.paths, &command).await {
             tracing::warn!(%problem, "a server stays in until the reload");
         }

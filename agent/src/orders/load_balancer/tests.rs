@@ -285,13 +285,13 @@ async fn the_running_process_is_observed() {
     assert!(serves(&paths, &order).await);
     assert!(socket::process(&paths).await.unwrap() > 0);
 
-    // A server that is to go takes no more connections.
-    socket::ask(&paths, "set server etcd/n1 state maint")
+    // A server that is to go takes no more connections, and keeps those that it has.
+    socket::ask(&paths, "set server etcd/n1 state drain")
         .await
         .unwrap();
     let seen = view(&paths, &marks).await.unwrap();
     assert!(
-        !seen.backends[0].up && seen.backends[0].detail.starts_with("MAINT"),
+        !seen.backends[0].up && seen.backends[0].detail.starts_with("DRAIN"),
         "{seen:?}"
     );
 
