@@ -100,6 +100,7 @@ impl Daemon {
             Arc::new(bridge::Bridge::new(
                 Arc::clone(&sessions),
                 Arc::clone(&store),
+                Arc::clone(&authority),
             )),
             Arc::clone(&artifacts) as _,
             epoch,

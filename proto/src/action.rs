@@ -32,6 +32,8 @@ impl Action {
             Action::RestartKubeProxy(_) => "restart-kube-proxy",
             Action::RenewCertificates(_) => "renew-certificates",
             Action::ApproveServing(_) => "approve-serving",
+            Action::DrainNode(_) => "drain-node",
+            Action::StopServing(_) => "stop-serving",
         }
     }
 
@@ -63,6 +65,8 @@ impl Action {
             | Action::SetNodeEndpoint(_)
             | Action::RestartKubeProxy(_)
             | Action::RenewCertificates(_)
+            | Action::DrainNode(_)
+            | Action::StopServing(_)
             | Action::ApproveServing(_) => false,
         }
     }
@@ -86,6 +90,8 @@ impl Action {
             | Action::SetServingNames(_)
             | Action::SetNodeEndpoint(_)
             | Action::RestartKubeProxy(_)
+            | Action::DrainNode(_)
+            | Action::StopServing(_)
             | Action::RenewCertificates(_) => true,
             Action::ExportJoinMaterial(_)
             | Action::AddMember(_)

@@ -16,9 +16,9 @@ pub mod renewal;
 pub mod serving;
 pub mod sign_client;
 
-use crate::context::{Context, Done};
+use crate::context::{Context, Done, Outcome};
 use crate::host::pair;
-use quorate_proto::v1::{Distribution, Problem, order::Action};
+use quorate_proto::v1::{Distribution, Problem, Reset, order::Action};
 
 /// Carries out the order. Safe to call twice with the same order, whatever the first call got done.
 pub async fn execute(context: &Context) -> Done {
@@ -36,6 +36,7 @@ pub async fn execute(context: &Context) -> Done {
         Action::SetServingNames(order) => serving::run(context, order).await,
         Action::ProbeEndpoint(order) => probe::run(context, order).await,
         Action::RenewCertificates(order) => renewal::run(context, order).await,
+        Action::Reset(order) => reset(context, order, action).await,
         Action::CreateAuthority(_)
         | Action::Init(_)
         | Action::ExportJoinMaterial(_)
@@ -46,12 +47,25 @@ pub async fn execute(context: &Context) -> Done {
         | Action::ApplyManifests(_)
         | Action::ConfigureNode(_)
         | Action::DeleteNode(_)
-        | Action::Reset(_)
         | Action::SetClusterEndpoint(_)
         | Action::SetNodeEndpoint(_)
         | Action::RestartKubeProxy(_)
+        | Action::DrainNode(_)
+        | Action::StopServing(_)
         | Action::ApproveServing(_) => by_distribution(context, action).await,
     }
+}
+
+/// Every role that is to go, the load balancer first: nobody is led here any more.
+async fn reset(context: &Context, order: &Reset, action: &Action) -> Done {
+    if order.load_balancer {
+        load_balancer::remove::run(context).await?;
+    }
+    let node = context.node()?;
+    if node.load_balancer && !(node.member || node.worker) {
+        return Ok(Outcome::done());
+    }
+    by_distribution(context, action).await
 }
 
 /// What a kill has left of certificates, before anything relies on them. An order inside the daemon may not write there; then the unit
@@ -104,6 +118,8 @@ async fn of_kubeadm(context: &Context, action: &Action) -> Done {
         Action::ConfigureNode(order) => kubeadm::node::configure(context, order).await,
         Action::DeleteNode(order) => kubeadm::node::delete(context, order).await,
         Action::Reset(order) => kubeadm::reset::run(context, order).await,
+        Action::DrainNode(order) => kubeadm::drain::run(context, order).await,
+        Action::StopServing(order) => kubeadm::stop::run(context, order).await,
         Action::SetClusterEndpoint(order) => kubeadm::endpoint::cluster::run(context, order).await,
         Action::SetNodeEndpoint(order) => kubeadm::endpoint::node::run(context, order).await,
         Action::RestartKubeProxy(order) => kubeadm::endpoint::proxy::run(context, order).await,
@@ -131,6 +147,7 @@ async fn of_etcd(context: &Context, action: &Action) -> Done {
         Action::StartMember(order) => etcd::start::run(context, order).await,
         Action::FinishMember(order) => etcd::finish::run(context, order).await,
         Action::Reset(order) => etcd::reset::run(context, order).await,
+        Action::StopServing(order) => etcd::stop::run(context, order).await,
         Action::JoinWorker(_)
         | Action::ApplyManifests(_)
         | Action::ConfigureNode(_)
@@ -149,6 +166,7 @@ async fn of_etcd(context: &Context, action: &Action) -> Done {
         | Action::SetNodeEndpoint(_)
         | Action::RestartKubeProxy(_)
         | Action::RenewCertificates(_)
+        | Action::DrainNode(_)
         | Action::ApproveServing(_) => Err(misdirected(action)),
     }
 }

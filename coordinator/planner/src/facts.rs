@@ -54,6 +54,10 @@ pub struct Facts {
     pub quiet_since: Option<Time>,
     /// Who dials it.
     pub dialers: Vec<String>,
+    /// The cluster has members besides its founder's first one, or had: nobody may form it or make its authorities again.
+    pub formed: bool,
+    /// Since when no load balancer has had the node that leaves; none while one has it, or that is not known.
+    pub out_since: Option<Time>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -182,6 +186,8 @@ pub enum ChangeKind {
     Join,
     /// A learner that no living join owns.
     DropGhost,
+    /// A member that is removed on the operator's word.
+    Leave,
 }
 
 /// The slot. Kept durably from before the first order of the change until its end was observed.
@@ -292,6 +298,8 @@ impl Trouble {
             | StepKind::SetCarriers
             | StepKind::RestartProxies
             | StepKind::Renew
+            | StepKind::Drain
+            | StepKind::StopServing
             | StepKind::ApproveServing => MAX_ATTEMPTS,
         };
         self.permanent || self.attempts >= most

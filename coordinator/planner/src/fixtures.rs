@@ -43,6 +43,7 @@ pub fn intent(members: usize) -> Intent {
         nodes: (1..=members).map(node_intent).collect(),
         manifests: None,
         endpoint: EndpointIntent::default(),
+        leaving: None,
     }
 }
 

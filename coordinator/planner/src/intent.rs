@@ -1,6 +1,7 @@
 //! What the operator wants, resolved from the cluster file.
 
 use crate::endpoint::EndpointIntent;
+use crate::leaving::Leaving;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -41,6 +42,8 @@ pub struct Intent {
     /// Add-on manifests, if any.
     pub manifests: Option<Digest>,
     pub endpoint: EndpointIntent,
+    /// The node that is to go, if one is.
+    pub leaving: Option<Leaving>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -71,6 +74,10 @@ impl Intent {
 
     pub fn members(&self) -> impl Iterator<Item = &NodeIntent> {
         self.nodes.iter().filter(|node| node.member)
+    }
+
+    pub fn is_leaving(&self, name: &NodeName) -> bool {
+        self.leaving.as_ref().is_some_and(|it| &it.node == name)
     }
 
     pub fn by_peer_url(&self, peer_url: &str) -> Option<&NodeIntent> {

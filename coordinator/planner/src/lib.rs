@@ -17,6 +17,7 @@
 pub mod endpoint;
 pub mod facts;
 pub mod intent;
+pub mod leaving;
 pub mod membership;
 pub mod predict;
 pub mod progress;

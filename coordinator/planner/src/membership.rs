@@ -8,8 +8,9 @@
 
 use crate::facts::{Change, ChangeKind, Facts, Member, MemberList};
 use crate::intent::{Intent, NodeIntent, NodeName};
+use crate::leaving;
 use crate::safety;
-use crate::step::{Membership, MembershipStep, StepKind};
+use crate::step::{Membership, MembershipStep, StepKind, VoterRemoval};
 use crate::time::Time;
 use crate::waiting::WaitingOn;
 
@@ -62,6 +63,8 @@ pub fn is_membership(kind: StepKind) -> bool {
         | StepKind::SetCarriers
         | StepKind::RestartProxies
         | StepKind::Renew
+        | StepKind::Drain
+        | StepKind::StopServing
         | StepKind::ApproveServing => false,
     }
 }
@@ -72,14 +75,19 @@ fn begin(facts: &Facts, intent: &Intent, now: Time) -> Membership {
     let Some(founder) = &facts.founder else {
         return Membership::Wait(vec![]); // the founder is named when it makes the authorities
     };
-    if !facts.node(founder).marks.known().is_some_and(|m| m.founded) && facts.members().is_empty() {
+    let unfounded = !facts.node(founder).marks.known().is_some_and(|m| m.founded);
+    if unfounded && !facts.formed && facts.members().is_empty() {
         return begin_founding(facts, intent, founder, now);
     }
     if let Some(ghost) = ghost(facts, intent, now) {
         return ghost;
     }
+    if leaving::next(facts, intent, now).removes {
+        return begin_leaving(facts, intent, now);
+    }
     let waiting: Vec<&NodeIntent> = intent
         .members()
+        .filter(|node| !intent.is_leaving(&node.name))
         .filter(|node| facts.member(&node.peer_url).is_none() && facts.failed(&node.name).is_none())
         .collect();
     if waiting.is_empty() {
@@ -91,7 +99,7 @@ fn begin(facts: &Facts, intent: &Intent, now: Time) -> Membership {
             }
         };
     }
-    begin_join(facts, &waiting, now)
+    begin_join(facts, intent, &waiting, now)
 }
 
 fn begin_founding(facts: &Facts, intent: &Intent, founder: &NodeName, now: Time) -> Membership {
@@ -123,8 +131,13 @@ fn begin_founding(facts: &Facts, intent: &Intent, founder: &NodeName, now: Time)
 }
 
 /// The first node that is ready to join does; the others of the file don't hold it up.
-fn begin_join(facts: &Facts, waiting: &[&NodeIntent], now: Time) -> Membership {
+fn begin_join(facts: &Facts, intent: &Intent, waiting: &[&NodeIntent], now: Time) -> Membership {
     let mut reasons = Vec::new();
+    if let Some(leaving) = &intent.leaving
+        && leaving::leaves_pool(facts, intent, &leaving.node)
+    {
+        return Membership::Wait(vec![WaitingOn::Leaving(leaving.node.clone())]);
+    }
     for node in waiting {
         let not_ready = joiner_not_ready(facts, node, now);
         if !not_ready.is_empty() {
@@ -135,7 +148,7 @@ fn begin_join(facts: &Facts, waiting: &[&NodeIntent], now: Time) -> Membership {
         if !against.is_empty() {
             return Membership::Wait(against);
         }
-        let Some(via) = healthy_member(facts) else {
+        let Some(via) = member_to_ask(facts, intent) else {
             return Membership::Wait(vec![WaitingOn::NoMemberToAsk]);
         };
         let change = Change {
@@ -196,7 +209,7 @@ fn ghost(facts: &Facts, intent: &Intent, now: Time) -> Option<Membership> {
     if !(dead && (old || prepared_by_us)) {
         return Some(wait);
     }
-    let Some(via) = healthy_member(facts) else {
+    let Some(via) = member_to_ask(facts, intent) else {
         return Some(wait);
     };
     let change = Change {
@@ -215,7 +228,8 @@ fn go_on(facts: &Facts, intent: &Intent, change: &Change, now: Time) -> Membersh
     match change.kind {
         ChangeKind::Found => go_on_founding(facts, change, now),
         ChangeKind::Join => go_on_joining(facts, intent, change, now),
-        ChangeKind::DropGhost => go_on_dropping(facts, change, now),
+        ChangeKind::DropGhost => go_on_dropping(facts, intent, change, now),
+        ChangeKind::Leave => go_on_leaving(facts, intent, change, now),
     }
 }
 
@@ -252,7 +266,9 @@ fn go_on_joining(facts: &Facts, intent: &Intent, change: &Change, now: Time) -> 
     let dead = joiner_dead(facts, intent, change, now);
     match members.iter().find(|m| m.peer_url == change.peer_url) {
         None => go_on_adding(facts, intent, change, dead, now),
-        Some(member) if member.learner => go_on_with_learner(facts, change, member, dead, now),
+        Some(member) if member.learner => {
+            go_on_with_learner(facts, intent, change, member, dead, now)
+        }
         Some(member) => go_on_with_voter(facts, change, member),
     }
 }
@@ -275,7 +291,7 @@ fn go_on_adding(
     if !against.is_empty() {
         return Membership::Wait(against);
     }
-    match healthy_member(facts) {
+    match member_to_ask(facts, intent) {
         Some(via) => Membership::Continue(add(facts, node, via)),
         None => Membership::Wait(vec![WaitingOn::NoMemberToAsk]),
     }
@@ -283,12 +299,13 @@ fn go_on_adding(
 
 fn go_on_with_learner(
     facts: &Facts,
+    intent: &Intent,
     change: &Change,
     member: &Member,
     dead: bool,
     now: Time,
 ) -> Membership {
-    let Some(via) = healthy_member(facts) else {
+    let Some(via) = member_to_ask(facts, intent) else {
         return Membership::Wait(vec![WaitingOn::NoMemberToAsk]);
     };
     if dead {
@@ -316,7 +333,7 @@ fn go_on_with_learner(
     }
 }
 
-/// A voter is never removed by itself, whatever became of it: removing voters is an operator's order.
+/// A joiner that votes is not removed with its join, whatever became of it: removing voters is an operator's order.
 fn go_on_with_voter(facts: &Facts, change: &Change, member: &Member) -> Membership {
     if is_healthy(facts, &member.peer_url) {
         return Membership::Complete(change.node.clone());
@@ -326,7 +343,7 @@ fn go_on_with_voter(facts: &Facts, change: &Change, member: &Member) -> Membersh
     }])
 }
 
-fn go_on_dropping(facts: &Facts, change: &Change, now: Time) -> Membership {
+fn go_on_dropping(facts: &Facts, intent: &Intent, change: &Change, now: Time) -> Membership {
     let MemberList::Known(members) = &facts.etcd.list else {
         return Membership::Wait(vec![WaitingOn::MemberListUnknown]);
     };
@@ -335,13 +352,85 @@ fn go_on_dropping(facts: &Facts, change: &Change, now: Time) -> Membership {
         Some(member) if !member.learner => Membership::Complete(change.node.clone()),
         Some(member) => match (
             held_back(facts, StepKind::RemoveMember, &change.node, now),
-            healthy_member(facts),
+            member_to_ask(facts, intent),
         ) {
             (Some(wait), _) => Membership::Wait(vec![wait]),
             (None, None) => Membership::Wait(vec![WaitingOn::NoMemberToAsk]),
             (None, Some(via)) => Membership::Continue(remove(&change.node, via, member)),
         },
     }
+}
+
+/// Only on the operator's word that stands in the record; without it the slot goes back and the member stays.
+fn go_on_leaving(facts: &Facts, intent: &Intent, change: &Change, now: Time) -> Membership {
+    let MemberList::Known(members) = &facts.etcd.list else {
+        return Membership::Wait(vec![WaitingOn::MemberListUnknown]);
+    };
+    let Some(member) = members.iter().find(|m| m.peer_url == change.peer_url) else {
+        return Membership::Complete(change.node.clone());
+    };
+    let trouble = facts.trouble(StepKind::RemoveMember, &change.node);
+    if !intent.is_leaving(&change.node) || trouble.is_some_and(|it| it.given_up()) {
+        return Membership::Release(change.node.clone());
+    }
+    if let Some(wait) = held_back(facts, StepKind::RemoveMember, &change.node, now) {
+        return Membership::Wait(vec![wait]);
+    }
+    match removal(facts, intent, &change.node, member, now) {
+        Ok(step) => Membership::Continue(step),
+        Err(against) => Membership::Wait(against),
+    }
+}
+
+fn begin_leaving(facts: &Facts, intent: &Intent, now: Time) -> Membership {
+    let leaving = intent.leaving.as_ref();
+    let Some(node) = leaving.and_then(|it| intent.node(&it.node)) else {
+        return Membership::Settled;
+    };
+    let Some(member) = facts.member(&node.peer_url) else {
+        return Membership::Wait(vec![WaitingOn::MemberListUnknown]);
+    };
+    if let Some(wait) = held_back(facts, StepKind::RemoveMember, &node.name, now) {
+        return Membership::Wait(vec![wait]);
+    }
+    let change = Change {
+        kind: ChangeKind::Leave,
+        node: node.name.clone(),
+        peer_url: node.peer_url.clone(),
+        since: now,
+        started: false,
+    };
+    match removal(facts, intent, &node.name, member, now) {
+        Ok(step) => Membership::Begin(change, step),
+        Err(against) => Membership::Wait(against),
+    }
+}
+
+/// The slot is ours, but the cluster may have changed since: the rules are asked before each try.
+fn removal(
+    facts: &Facts,
+    intent: &Intent,
+    node: &NodeName,
+    member: &Member,
+    now: Time,
+) -> Result<MembershipStep, Vec<WaitingOn>> {
+    let against = safety::against_removing(facts, member, now);
+    if !against.is_empty() {
+        return Err(against);
+    }
+    let via = member_to_ask(facts, intent).filter(|via| via != node);
+    let via = via.ok_or_else(|| vec![WaitingOn::NoMemberToAsk])?;
+    let dead = intent.leaving.as_ref().is_some_and(|it| it.dead) && !facts.node(node).connected;
+    Ok(MembershipStep::Remove {
+        node: node.clone(),
+        via,
+        member: member.id,
+        peer_url: member.peer_url.clone(),
+        voter: (!member.learner).then(|| VoterRemoval {
+            expected_voters: voters(facts),
+            dead,
+        }),
+    })
 }
 
 /// The joiner will not bring its own join to an end: silent for too long, dropped from the file, or a step of it failed for good.
@@ -369,13 +458,13 @@ fn add(facts: &Facts, node: &NodeIntent, via: NodeName) -> MembershipStep {
         node: node.name.clone(),
         via,
         peer_url: node.peer_url.clone(),
-        expected_voters: facts
-            .members()
-            .iter()
-            .filter(|m| !m.learner)
-            .map(|m| m.id)
-            .collect(),
+        expected_voters: voters(facts),
     }
+}
+
+fn voters(facts: &Facts) -> Vec<u64> {
+    let voters = facts.members().iter().filter(|m| !m.learner);
+    voters.map(|m| m.id).collect()
 }
 
 fn remove(node: &NodeName, via: NodeName, member: &Member) -> MembershipStep {
@@ -384,6 +473,7 @@ fn remove(node: &NodeName, via: NodeName, member: &Member) -> MembershipStep {
         via,
         member: member.id,
         peer_url: member.peer_url.clone(),
+        voter: None,
     }
 }
 
@@ -393,15 +483,20 @@ fn is_healthy(facts: &Facts, peer_url: &str) -> bool {
         .is_some_and(|member| safety::healthy_voters(std::slice::from_ref(member)) == 1)
 }
 
-/// The agent of a healthy voter, the leader's first: its view is the newest.
-pub fn healthy_member(facts: &Facts) -> Option<NodeName> {
+/// The agent of a healthy voter, the leader's first: its view is the newest. One that leaves is asked only where there is no other.
+fn member_to_ask(facts: &Facts, intent: &Intent) -> Option<NodeName> {
+    healthy_member(facts, |name| !intent.is_leaving(name))
+        .or_else(|| healthy_member(facts, |_| true))
+}
+
+fn healthy_member(facts: &Facts, may: impl Fn(&NodeName) -> bool) -> Option<NodeName> {
     let candidates: Vec<(&Member, NodeName)> = facts
         .members()
         .iter()
         .filter(|member| is_healthy(facts, &member.peer_url))
         .filter_map(|member| {
             let name = NodeName(member.name.clone()?);
-            facts.node(&name).connected.then_some((member, name))
+            (facts.node(&name).connected && may(&name)).then_some((member, name))
         })
         .collect();
     let leader = candidates

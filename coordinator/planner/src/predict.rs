@@ -7,7 +7,7 @@ use crate::intent::{Distribution, Intent, NodeName};
 use crate::quorum;
 use crate::rotation::{self, Advance};
 use crate::round::{self, Outcome};
-use crate::safety::STABLE_FOR_MS;
+use crate::safety::{self, STABLE_FOR_MS};
 use crate::step::{Membership, MembershipStep, SideStep};
 use crate::time::Time;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,19 +27,26 @@ fn most_stages(intent: &Intent) -> usize {
 
 /// The stages until the cluster is settled, or as far as it gets.
 pub fn unroll(facts: &Facts, intent: &Intent, now: Time) -> Vec<Stage> {
-    let mut facts = facts.clone();
+    let (mut facts, mut intent) = (facts.clone(), intent.clone());
     let mut now = now;
     let mut stages = Vec::new();
-    for _ in 0..most_stages(intent) {
-        let round = round::next(&facts, intent, now);
+    for _ in 0..most_stages(&intent) {
+        // Whoever leaves is given the time it needs to be forgotten by its clients.
+        facts.out_since = intent.leaving.as_ref().map(|_| Time(0));
+        let round = round::next(&facts, &intent, now);
         if round.outcome == Outcome::Settled {
             break;
+        }
+        if round.departure.complete && intent.leaving.is_some() {
+            depart(&mut facts, &mut intent);
+            continue;
         }
         let before = voters(&facts);
         let slot = facts.change.is_some();
         let step = apply_membership(&mut facts, round.membership, now);
         for side in &round.side {
-            apply_side(&mut facts, intent, side);
+            apply_side(&mut facts, &intent, side);
+            note(&mut intent, side);
         }
         now = now.plus(STABLE_FOR_MS + 1);
         for node in facts.nodes.values_mut().filter(|node| node.connected) {
@@ -62,6 +69,42 @@ pub fn unroll(facts: &Facts, intent: &Intent, now: Time) -> Vec<Stage> {
     stages
 }
 
+/// What the record would say of the node that leaves.
+fn note(intent: &mut Intent, step: &SideStep) {
+    let Some(leaving) = intent
+        .leaving
+        .as_mut()
+        .filter(|it| &it.node == step.nodes().1)
+    else {
+        return;
+    };
+    leaving.drained |= matches!(step, SideStep::Drain { .. });
+    leaving.reset |= matches!(step, SideStep::Reset { .. });
+    leaving.deleted |= matches!(step, SideStep::DeleteNode { .. });
+}
+
+/// It is gone; one of the same name would have to enrol first.
+fn depart(facts: &mut Facts, intent: &mut Intent) {
+    let Some(leaving) = intent.leaving.take() else {
+        return;
+    };
+    let connected = facts.node(&leaving.node).connected;
+    if leaving.successor.as_ref() != Some(&leaving.node) {
+        intent.nodes.retain(|node| node.name != leaving.node);
+        facts.nodes.remove(&leaving.node);
+    } else if leaving.reset || !connected {
+        // Foretold as if the machine came: that is what the operator waits for.
+        let machine = NodeFacts {
+            enrolled: true,
+            connected: true,
+            marks: Observed::Known(Marks::default()),
+            etcd_running: Observed::Known(false),
+            ..NodeFacts::default()
+        };
+        facts.nodes.insert(leaving.node, machine);
+    }
+}
+
 fn voters(facts: &Facts) -> usize {
     facts.members().iter().filter(|m| !m.learner).count()
 }
@@ -82,7 +125,7 @@ fn apply_membership(
             step
         }
         Membership::Continue(step) => step,
-        Membership::Complete(_) => {
+        Membership::Complete(_) | Membership::Release(_) => {
             facts.change = None;
             return None;
         }
@@ -100,7 +143,7 @@ fn apply_membership(
                 .as_ref()
                 .map(|c| c.peer_url.clone())
                 .unwrap_or_default();
-            facts.etcd.list = MemberList::Known(vec![predicted(1, node, &url, false, now)]);
+            facts.etcd.list = MemberList::Known(vec![predicted(facts, 1, node, &url, false, now)]);
             edit(facts, node, |known, marks| {
                 marks.founded = true;
                 known.etcd_running = Observed::Known(true);
@@ -109,7 +152,7 @@ fn apply_membership(
         }
         MembershipStep::Add { node, peer_url, .. } => {
             let id = facts.members().iter().map(|m| m.id).max().unwrap_or(0) + 1;
-            let mut learner = predicted(id, node, peer_url, true, now);
+            let mut learner = predicted(facts, id, node, peer_url, true, now);
             learner.name = None;
             learner.health = Observed::Unknown;
             if let MemberList::Known(members) = &mut facts.etcd.list {
@@ -121,11 +164,17 @@ fn apply_membership(
                 change.started = true;
             }
         }
-        MembershipStep::Promote { node, peer_url, .. } => {
+        MembershipStep::Promote {
+            node,
+            peer_url,
+            member,
+            ..
+        } => {
+            let voter = predicted(facts, *member, node, peer_url, false, now);
             if let MemberList::Known(members) = &mut facts.etcd.list
                 && let Some(member) = members.iter_mut().find(|m| &m.peer_url == peer_url)
             {
-                *member = predicted(member.id, node, peer_url, false, now);
+                *member = voter;
             }
             facts.etcd.stable_since = Some(now);
             edit(facts, node, |known, _| {
@@ -135,6 +184,7 @@ fn apply_membership(
         }
         MembershipStep::Remove { peer_url, .. } => {
             if let MemberList::Known(members) = &mut facts.etcd.list {
+                lose(members, peer_url, true);
                 members.retain(|m| &m.peer_url != peer_url);
             }
         }
@@ -142,21 +192,32 @@ fn apply_membership(
     Some(step)
 }
 
-fn predicted(id: u64, node: &NodeName, peer_url: &str, learner: bool, now: Time) -> Member {
+/// As well as those that are there.
+fn predicted(
+    facts: &Facts,
+    id: u64,
+    node: &NodeName,
+    peer_url: &str,
+    learner: bool,
+    now: Time,
+) -> Member {
+    let others = facts.members().iter().filter(|m| safety::able(m));
+    let health = others.filter_map(|m| m.health.known()).next().cloned();
+    let health = health.unwrap_or(MemberHealth {
+        serving: true,
+        leader: 1,
+        term: 2,
+        applied: 10,
+        db_size: 0,
+        alarms: vec![],
+    });
     Member {
         id,
         name: Some(node.0.clone()),
         peer_url: peer_url.to_owned(),
         learner,
         seen_since: now,
-        health: Observed::Known(MemberHealth {
-            serving: true,
-            leader: 1,
-            term: 2,
-            applied: 10,
-            db_size: 0,
-            alarms: vec![],
-        }),
+        health: Observed::Known(health),
     }
 }
 
@@ -215,7 +276,24 @@ fn apply_side(facts: &mut Facts, intent: &Intent, step: &SideStep) {
                 marks.configured.insert(node, want);
             });
         }
-        SideStep::DeleteNode { .. } => {}
+        SideStep::DeleteNode { node, via } => {
+            let node = node.clone();
+            edit(facts, via, |_, marks| {
+                marks.configured.remove(&node);
+            });
+        }
+        SideStep::Drain { .. } => {}
+        SideStep::StopServing { node } => {
+            let url = intent.node(node).map(|it| it.peer_url.clone());
+            let kubernetes = intent.distribution == Distribution::Kubeadm;
+            if let (MemberList::Known(members), Some(url)) = (&mut facts.etcd.list, url) {
+                lose(members, &url, kubernetes);
+            }
+            edit(facts, node, |known, _| {
+                known.etcd_running = Observed::Known(kubernetes);
+                known.api_ready = Observed::Known(false);
+            });
+        }
         SideStep::SetNames { .. }
         | SideStep::Probe { .. }
         | SideStep::SetObjects { .. }
@@ -225,9 +303,13 @@ fn apply_side(facts: &mut Facts, intent: &Intent, step: &SideStep) {
         | SideStep::ApproveServing { .. } => apply_endpoint(facts, intent, step),
         SideStep::Reset { node } => {
             facts.dirty.remove(node);
-            edit(facts, node, |_, marks| {
-                marks.prepared = false;
-                marks.finished = false;
+            edit(facts, node, |known, marks| {
+                known.etcd_running = Observed::Known(false);
+                *marks = Marks {
+                    preflight: std::mem::take(&mut marks.preflight),
+                    install: std::mem::take(&mut marks.install),
+                    ..Marks::default()
+                };
             });
         }
     }
@@ -298,7 +380,29 @@ fn apply_endpoint(facts: &mut Facts, intent: &Intent, step: &SideStep) {
         | SideStep::ApplyManifests { .. }
         | SideStep::ConfigureNode { .. }
         | SideStep::DeleteNode { .. }
+        | SideStep::Drain { .. }
+        | SideStep::StopServing { .. }
         | SideStep::Reset { .. } => {}
+    }
+}
+
+/// Another one leads from here on; where etcd itself ends, nobody hears of this one any more.
+fn lose(members: &mut [Member], peer_url: &str, still_runs: bool) {
+    let gone = members
+        .iter()
+        .find(|m| m.peer_url == peer_url)
+        .map(|m| m.id);
+    let heir = members.iter().map(|m| m.id).find(|id| Some(*id) != gone);
+    for member in members {
+        match &mut member.health {
+            Observed::Known(_) if Some(member.id) == gone && !still_runs => {
+                member.health = Observed::Unknown;
+            }
+            Observed::Known(health) if Some(health.leader) == gone => {
+                health.leader = heir.unwrap_or_default();
+            }
+            Observed::Known(_) | Observed::Unknown => {}
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::facts::Facts;
 use crate::intent::{Intent, NodeIntent, NodeName};
+use crate::leaving::Departure;
 use crate::renewal::Renewing;
 use crate::rotation::Turn;
 use crate::side::{self, Gate};
@@ -22,6 +23,7 @@ pub enum Phase {
     Reset,
     Endpoint,
     Renew,
+    Leave,
     Ready,
     Failed,
 }
@@ -67,6 +69,36 @@ pub fn tell_endpoint(
             progress.detail = waits.join("; ");
         }
     }
+}
+
+/// The node that leaves, unless an order is at work on it or one has failed for good.
+pub fn tell_departure(
+    progress: &mut BTreeMap<NodeName, Progress>,
+    facts: &Facts,
+    intent: &Intent,
+    departure: &Departure,
+    membership: &Membership,
+) {
+    let Some(leaving) = &intent.leaving else {
+        return;
+    };
+    let busy = facts.running.iter().any(|run| run.subject == leaving.node);
+    if busy || facts.failed(&leaving.node).is_some() {
+        return;
+    }
+    let detail = match membership {
+        Membership::Wait(reasons) if departure.removes => join(reasons),
+        Membership::Wait(_)
+        | Membership::Settled
+        | Membership::Begin(..)
+        | Membership::Continue(_)
+        | Membership::Underway(..)
+        | Membership::Complete(_)
+        | Membership::Abandon(_)
+        | Membership::Release(_) => join(&departure.waits),
+    };
+    let told = Progress::new(Phase::Leave, detail);
+    progress.insert(leaving.node.clone(), told);
 }
 
 fn one(
@@ -132,7 +164,8 @@ fn member(facts: &Facts, node: &NodeIntent, membership: &Membership) -> Progress
             | Membership::Continue(_)
             | Membership::Underway(..)
             | Membership::Complete(_)
-            | Membership::Abandon(_) => format!("{:?}", change.kind).to_lowercase(),
+            | Membership::Abandon(_)
+            | Membership::Release(_) => format!("{:?}", change.kind).to_lowercase(),
         };
         return Progress::new(Phase::Join, detail);
     }
@@ -143,7 +176,11 @@ fn member(facts: &Facts, node: &NodeIntent, membership: &Membership) -> Progress
         | Membership::Begin(..)
         | Membership::Continue(_)
         | Membership::Complete(_)
-        | Membership::Abandon(_) => Progress::waiting("waits for its turn"),
+        | Membership::Abandon(_)
+        | Membership::Release(_) => Progress::waiting("waits for its turn"),
+        Membership::Underway(StepKind::RemoveMember, other) => {
+            Progress::waiting(format!("{other} leaves first"))
+        }
         Membership::Underway(_, other) => Progress::waiting(format!("{other} joins first")),
     }
 }
@@ -182,6 +219,7 @@ impl Phase {
             Phase::Reset => "reset",
             Phase::Endpoint => "endpoint",
             Phase::Renew => "renew",
+            Phase::Leave => "leave",
             Phase::Ready => "ready",
             Phase::Failed => "failed",
         }
@@ -209,7 +247,10 @@ fn phase_of(kind: StepKind) -> Phase {
         | StepKind::SetCarriers
         | StepKind::RestartProxies => Phase::Endpoint,
         StepKind::Renew => Phase::Renew,
-        StepKind::Reset | StepKind::RemoveMember | StepKind::DeleteNode => Phase::Reset,
+        StepKind::Reset => Phase::Reset,
+        StepKind::RemoveMember | StepKind::DeleteNode | StepKind::Drain | StepKind::StopServing => {
+            Phase::Leave
+        }
     }
 }
 
@@ -237,6 +278,8 @@ pub fn describe(kind: StepKind) -> &'static str {
         StepKind::RestartProxies => "restarting kube-proxy with the endpoint",
         StepKind::Renew => "renewing its certificates",
         StepKind::ApproveServing => "approving kubelets' serving certificates",
-        StepKind::RemoveMember => "removing the dead learner from etcd",
+        StepKind::RemoveMember => "removing it from etcd",
+        StepKind::Drain => "moving its pods to other nodes",
+        StepKind::StopServing => "sending its clients elsewhere",
     }
 }

@@ -256,6 +256,19 @@ fn the_load_balancer_follows_its_members() {
     assert!(steps.contains(&expected), "{steps:?}");
 }
 
+fn leaving(n: usize, dead: bool, drained: bool, same: bool) -> crate::leaving::Leaving {
+    crate::leaving::Leaving {
+        node: name(&format!("n{n}")),
+        identity: String::new(),
+        dead,
+        successor: same.then(|| name(&format!("n{n}"))),
+        drained,
+        stopped: false,
+        reset: false,
+        deleted: false,
+    }
+}
+
 prop_compose! {
     fn any_member(n: usize)(
         started in prop::bool::weighted(0.8),
@@ -320,8 +333,17 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(4_000))]
 
     #[test]
-    fn rounds_keep_the_invariants(facts in any_facts()) {
-        let intent = intent(4);
+    fn rounds_keep_the_invariants(
+        facts in any_facts(),
+        leaves in prop::option::of((1usize..=4, any::<bool>(), any::<bool>(), any::<bool>())),
+        leaving_slot in any::<bool>(),
+    ) {
+        let (mut facts, mut intent) = (facts, intent(4));
+        intent.leaving = leaves.map(|(n, dead, drained, same)| leaving(n, dead, drained, same));
+        facts.formed = leaves.is_some();
+        if let Some(change) = facts.change.as_mut().filter(|_| leaving_slot) {
+            change.kind = ChangeKind::Leave;
+        }
         let round = round::next(&facts, &intent, NOW);
         let order = match &round.membership {
             Membership::Begin(_, step) => {
@@ -345,11 +367,34 @@ proptest! {
                 prop_assert_eq!(expected_voters.len(), members.len());
                 prop_assert!(!facts.dirty.contains(node) || facts.change.is_some(), "adds a node that must be reset");
             }
-            Some(MembershipStep::Remove { member, .. }) => {
+            Some(MembershipStep::Remove { node, via, member, voter: None, .. }) => {
                 prop_assert!(facts.members().iter().any(|m| m.id == *member && m.learner), "removes a voter");
+                prop_assert!(node != via || facts.members().len() > 1);
+            }
+            Some(MembershipStep::Remove { node, via, member, voter: Some(voter), .. }) => {
+                prop_assert!(intent.is_leaving(node), "removes a voter without an operator's word");
+                prop_assert_ne!(node, via);
+                let members = facts.members();
+                let voters = members.iter().filter(|m| !m.learner).count();
+                let others = safety::able_others(members, *member);
+                prop_assert!(crate::quorum::can_remove(voters, others), "costs the quorum");
+                prop_assert!(members.iter().all(|m| !m.learner), "removes beside a learner");
+                prop_assert_eq!(voter.expected_voters.len(), voters);
             }
             Some(MembershipStep::Found { .. }) => prop_assert!(facts.members().is_empty(), "forms a second cluster"),
             Some(MembershipStep::Start { .. } | MembershipStep::Promote { .. }) | None => {}
+        }
+        for step in &round.side {
+            let on = step.nodes().0;
+            let leaves = intent.is_leaving(on);
+            let made_again = facts.formed && step.kind() == StepKind::CreateAuthority;
+            prop_assert!(!made_again, "makes the authorities again");
+            if step.kind() == StepKind::Reset && leaves {
+                let url = intent.node(on).map(|n| n.peer_url.clone()).unwrap_or_default();
+                let known = matches!(facts.etcd.list, MemberList::Known(_));
+                prop_assert!(known && facts.member(&url).is_none(), "resets a member");
+            }
+            prop_assert!(step.kind() != StepKind::StopServing || leaves);
         }
         if let Membership::Abandon(node) = &round.membership {
             let url = intent.node(node).map(|n| n.peer_url.clone()).unwrap_or_default();

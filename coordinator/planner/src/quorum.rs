@@ -26,6 +26,27 @@ pub fn can_remove(voters: usize, healthy_others: usize) -> bool {
     voters > 1 && healthy_others >= quorum(voters - 1)
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replacement {
+    JoinFirst,
+    RemoveFirst,
+}
+
+/// Which half of a replacement goes first: the one that leaves more tolerance if the newcomer turns out to be dead. Where both leave
+/// the same, a voter that serves stays until the other one does. `healthy_others` does not count the old one.
+pub fn replacement(voters: usize, healthy_others: usize, old_healthy: bool) -> Replacement {
+    if !can_remove(voters, healthy_others) {
+        return Replacement::JoinFirst; // the only way there may be
+    }
+    let joined = tolerance(voters + 1, healthy_others + usize::from(old_healthy));
+    let removed = tolerance(voters - 1, healthy_others);
+    if joined >= removed {
+        Replacement::JoinFirst
+    } else {
+        Replacement::RemoveFirst
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,6 +95,32 @@ mod tests {
                 can_add(voters, healthy),
                 allowed,
                 "{voters} voters, {healthy} healthy"
+            );
+        }
+    }
+
+    #[test]
+    fn replacing() {
+        use Replacement::{JoinFirst, RemoveFirst};
+        // voters, healthy others, whether the old one is healthy, what goes first
+        for (voters, healthy_others, old_healthy, first) in [
+            (1, 0, true, JoinFirst), // the last one is never removed first
+            (2, 1, true, JoinFirst),
+            (2, 1, false, RemoveFirst), // 3 voters with the newcomer dead would have 1
+            (3, 2, true, JoinFirst),
+            (3, 2, false, RemoveFirst), // 4 voters with 1 dead and the newcomer dying: 2 of 4
+            (3, 1, true, JoinFirst),    // removal would leave 1 of 2
+            (4, 3, true, JoinFirst),
+            (4, 3, false, RemoveFirst),
+            (5, 4, true, JoinFirst),
+            (5, 4, false, RemoveFirst),
+            (5, 3, false, RemoveFirst),
+            (7, 6, false, RemoveFirst),
+        ] {
+            assert_eq!(
+                replacement(voters, healthy_others, old_healthy),
+                first,
+                "{voters} voters, {healthy_others} healthy others, old one healthy: {old_healthy}"
             );
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::facts::Facts;
 use crate::intent::{Intent, NodeName};
+use crate::leaving::{self, Departure};
 use crate::membership;
 use crate::progress::{self, Progress};
 use crate::renewal::{self, Renewing};
@@ -10,7 +11,7 @@ use crate::side;
 use crate::step::{Membership, SideStep, StepKind};
 use crate::time::Time;
 use crate::waiting::WaitingOn;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Round {
@@ -20,6 +21,8 @@ pub struct Round {
     pub endpoint: Turn,
     /// Of the certificates; its steps are among `side`.
     pub renewing: Renewing,
+    /// Of the node that leaves; its steps are among `side`.
+    pub departure: Departure,
     pub progress: BTreeMap<NodeName, Progress>,
     pub outcome: Outcome,
 }
@@ -46,12 +49,17 @@ pub fn next(facts: &Facts, intent: &Intent, now: Time) -> Round {
         renewing = renewal::next(facts, intent, now);
         side.extend(renewing.steps.iter().cloned());
     }
+    let departure = leaving::next(facts, intent, now);
+    side.extend(departure.steps.iter().cloned());
     let mut progress = progress::all(facts, intent, &membership, now);
     progress::tell_endpoint(&mut progress, &endpoint, &renewing);
+    progress::tell_departure(&mut progress, facts, intent, &departure, &membership);
     let changing = intent.endpoint.rotation.is_some()
         || (intent.endpoint.renewal.is_some() && !renewing.complete);
     let outcome = if changing {
         outcome_of_change(facts, &side, &endpoint)
+    } else if intent.leaving.is_some() {
+        outcome_of_departure(facts, &membership, &side)
     } else {
         outcome(facts, &membership, &side, &progress)
     };
@@ -60,6 +68,7 @@ pub fn next(facts: &Facts, intent: &Intent, now: Time) -> Round {
         side,
         endpoint,
         renewing,
+        departure,
         progress,
         outcome,
     }
@@ -71,14 +80,17 @@ fn hold_joins(membership: Membership) -> Membership {
     match membership {
         Membership::Begin(change, step) => match change.kind {
             ChangeKind::DropGhost => Membership::Begin(change, step),
-            ChangeKind::Found | ChangeKind::Join => Membership::Wait(vec![WaitingOn::Rotating]),
+            ChangeKind::Found | ChangeKind::Join | ChangeKind::Leave => {
+                Membership::Wait(vec![WaitingOn::Rotating])
+            }
         },
         other @ (Membership::Settled
         | Membership::Continue(_)
         | Membership::Underway(..)
         | Membership::Wait(_)
         | Membership::Complete(_)
-        | Membership::Abandon(_)) => other,
+        | Membership::Abandon(_)
+        | Membership::Release(_)) => other,
     }
 }
 
@@ -94,6 +106,8 @@ fn goes_on_while_rotating(step: &SideStep) -> bool {
         | SideStep::SetCarriers { .. }
         | SideStep::RestartProxies { .. }
         | SideStep::Renew { .. }
+        | SideStep::Drain { .. }
+        | SideStep::StopServing { .. }
         | SideStep::ApproveServing { .. } => true,
         SideStep::Preflight { .. }
         | SideStep::Install { .. }
@@ -121,6 +135,22 @@ fn outcome_of_change(facts: &Facts, side: &[SideStep], endpoint: &Turn) -> Outco
     }
 }
 
+/// It ends when its record is gone, or when a step of it will not be tried again.
+fn outcome_of_departure(facts: &Facts, membership: &Membership, side: &[SideStep]) -> Outcome {
+    let slot = facts.change.is_some() || matches!(membership, Membership::Begin(..));
+    let failed: BTreeSet<NodeName> = facts
+        .troubles
+        .iter()
+        .filter(|trouble| trouble.given_up())
+        .map(|trouble| trouble.subject.clone())
+        .collect();
+    if slot || !side.is_empty() || !facts.running.is_empty() || failed.is_empty() {
+        Outcome::Working
+    } else {
+        Outcome::Stuck(failed.into_iter().collect())
+    }
+}
+
 fn outcome(
     facts: &Facts,
     membership: &Membership,
@@ -140,7 +170,8 @@ fn outcome(
         | Membership::Continue(_)
         | Membership::Underway(..)
         | Membership::Complete(_)
-        | Membership::Abandon(_) => true,
+        | Membership::Abandon(_)
+        | Membership::Release(_) => true,
     };
     if moves {
         return Outcome::Working;
@@ -161,7 +192,8 @@ fn outcome(
         | progress::Phase::Finish
         | progress::Phase::Reset
         | progress::Phase::Endpoint
-        | progress::Phase::Renew => false,
+        | progress::Phase::Renew
+        | progress::Phase::Leave => false,
     });
     match (failed.is_empty(), others_rest) {
         (true, true) if *membership == Membership::Settled => Outcome::Settled,

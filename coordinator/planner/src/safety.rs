@@ -47,6 +47,68 @@ pub fn against_adding(facts: &Facts, joiner: &NodeIntent, now: Time) -> Vec<Wait
     against
 }
 
+/// Everything that speaks against removing the member `target` now. Empty: safe. A learner counts for no quorum. While the target
+/// serves, all others have to be well, as there is no hurry; one that does not may go while the others keep their quorum.
+pub fn against_removing(facts: &Facts, target: &Member, now: Time) -> Vec<WaitingOn> {
+    let members = match &facts.etcd.list {
+        MemberList::Unknown => return vec![WaitingOn::MemberListUnknown],
+        MemberList::Conflict(detail) => return vec![WaitingOn::MemberListConflict(detail.clone())],
+        MemberList::Known(members) => members,
+    };
+    if target.learner {
+        return Vec::new();
+    }
+    let voters = members.iter().filter(|m| !m.learner).count();
+    if voters <= 1 {
+        return vec![WaitingOn::LastVoter];
+    }
+    let others: Vec<Member> = members
+        .iter()
+        .filter(|m| m.id != target.id)
+        .cloned()
+        .collect();
+    let mut against: Vec<WaitingOn> = others
+        .iter()
+        .filter(|m| m.learner || able(target))
+        .flat_map(against_member)
+        .collect();
+    let healthy = able_others(members, target.id);
+    if !quorum::can_remove(voters, healthy) {
+        against.push(WaitingOn::WouldLoseQuorum {
+            voters: voters - 1,
+            healthy,
+            needed: quorum::quorum(voters - 1),
+        });
+    }
+    let able: Vec<Member> = others.iter().filter(|m| able(m)).cloned().collect();
+    against.extend(disagreement(&able));
+    if !self::able(target) {
+        let follows_it = |h: &MemberHealth| h.leader == target.id;
+        let gone = able.iter().filter_map(|m| m.health.known()).any(follows_it);
+        against.extend(gone.then_some(WaitingOn::LeaderGone));
+    } else if against.is_empty() {
+        against.extend(not_stable(facts, now));
+    }
+    against
+}
+
+/// A voter that can decide with others now; an alarm does not keep it from that.
+pub fn able(member: &Member) -> bool {
+    let health = member.health.known();
+    !member.learner && member.started() && health.is_some_and(|h| h.serving && h.leader != 0)
+}
+
+pub fn able_others(members: &[Member], id: u64) -> usize {
+    let others = members.iter().filter(|m| m.id != id);
+    others.filter(|m| able(m)).count()
+}
+
+/// Whether the others decide without it while it is still on the list, so that it may end before it is removed.
+pub fn can_stop(members: &[Member], target: &Member) -> bool {
+    let voters = members.iter().filter(|m| !m.learner).count();
+    quorum::tolerance(voters, able_others(members, target.id)) >= 0
+}
+
 /// Voters that started, are observed, serve and raised no alarm.
 pub fn healthy_voters(members: &[Member]) -> usize {
     members
@@ -237,6 +299,155 @@ mod tests {
             break_it(&mut facts);
             let against = against_adding(&facts, &joiner(), NOW);
             assert!(against.iter().any(expected), "{what}: {against:?}");
+        }
+    }
+
+    /// As above, against removing the third member of a healthy cluster of three; the rules look at the second.
+    #[test]
+    fn each_rule_speaks_against_removing() {
+        type Row = (&'static str, fn(&mut Facts), fn(&WaitingOn) -> bool);
+        let rows: Vec<Row> = vec![
+            (
+                "list unknown",
+                |f| f.etcd.list = MemberList::Unknown,
+                |w| matches!(w, WaitingOn::MemberListUnknown),
+            ),
+            (
+                "lists differ",
+                |f| f.etcd.list = MemberList::Conflict("two".into()),
+                |w| matches!(w, WaitingOn::MemberListConflict(_)),
+            ),
+            (
+                "another is not started",
+                |f| nth(f, 1).name = None,
+                |w| matches!(w, WaitingOn::MemberNotStarted { .. }),
+            ),
+            (
+                "another is a learner",
+                |f| nth(f, 1).learner = true,
+                |w| matches!(w, WaitingOn::LearnerPresent { .. }),
+            ),
+            (
+                "another's health is unknown",
+                |f| nth(f, 1).health = Observed::Unknown,
+                |w| matches!(w, WaitingOn::MemberHealthUnknown { .. }),
+            ),
+            (
+                "another does not serve",
+                |f| nth_health(f, 1).serving = false,
+                |w| matches!(w, WaitingOn::MemberNotServing { .. }),
+            ),
+            (
+                "one of the two that stay is dead",
+                |f| nth_health(f, 1).serving = false,
+                |w| {
+                    matches!(
+                        w,
+                        WaitingOn::WouldLoseQuorum {
+                            voters: 2,
+                            healthy: 1,
+                            needed: 2
+                        }
+                    )
+                },
+            ),
+            (
+                "the same with a target that is dead too",
+                |f| {
+                    nth_health(f, 1).serving = false;
+                    nth(f, 2).health = Observed::Unknown;
+                },
+                |w| matches!(w, WaitingOn::WouldLoseQuorum { .. }),
+            ),
+            (
+                "those that stay see different leaders",
+                |f| nth_health(f, 1).leader = 2,
+                |w| matches!(w, WaitingOn::LeadersDisagree),
+            ),
+            (
+                "or terms",
+                |f| nth_health(f, 1).term = 99,
+                |w| matches!(w, WaitingOn::TermsDisagree),
+            ),
+            (
+                "one of them lags",
+                |f| nth_health(f, 1).applied = 0,
+                |w| matches!(w, WaitingOn::Lagging { .. }),
+            ),
+            (
+                "they follow the one that is dead",
+                |f| {
+                    nth(f, 2).health = Observed::Unknown;
+                    nth_health(f, 0).leader = 3;
+                    nth_health(f, 1).leader = 3;
+                },
+                |w| matches!(w, WaitingOn::LeaderGone),
+            ),
+            (
+                "not stable yet",
+                |f| f.etcd.stable_since = Some(Time(NOW.0 - STABLE_FOR_MS + 1)),
+                |w| matches!(w, WaitingOn::NotStableYet { remaining_ms: 1 }),
+            ),
+            (
+                "the last voter",
+                |f| {
+                    if let MemberList::Known(members) = &mut f.etcd.list {
+                        members.drain(..2);
+                    }
+                },
+                |w| matches!(w, WaitingOn::LastVoter),
+            ),
+        ];
+        for (what, break_it, expected) in rows {
+            let mut facts = three_healthy();
+            let target = nth(&mut facts, 2).clone();
+            break_it(&mut facts);
+            let target = match &facts.etcd.list {
+                MemberList::Known(members) => members.last().cloned().unwrap_or(target),
+                MemberList::Unknown | MemberList::Conflict(_) => target,
+            };
+            let against = against_removing(&facts, &target, NOW);
+            assert!(against.iter().any(expected), "{what}: {against:?}");
+        }
+    }
+
+    #[test]
+    fn a_member_may_go_if_the_others_can_do_without_it() {
+        let mut facts = three_healthy();
+        let third = nth(&mut facts, 2).clone();
+        assert_eq!(against_removing(&facts, &third, NOW), vec![]);
+        // A dead one while the others are well, without the stability that it has ended itself.
+        nth(&mut facts, 2).health = Observed::Unknown;
+        facts.etcd.stable_since = None;
+        let dead = nth(&mut facts, 2).clone();
+        assert_eq!(against_removing(&facts, &dead, NOW), vec![]);
+        assert!(can_stop(facts.members(), &dead));
+        // Two of five are dead: one after the other.
+        let mut facts = crate::fixtures::healthy(5);
+        nth(&mut facts, 3).health = Observed::Unknown;
+        nth(&mut facts, 4).health = Observed::Unknown;
+        let dead = nth(&mut facts, 4).clone();
+        assert_eq!(against_removing(&facts, &dead, NOW), vec![]);
+        let living = nth(&mut facts, 1).clone();
+        assert!(!against_removing(&facts, &living, NOW).is_empty());
+        // Of two, the one that stays cannot decide alone before the other is off the list.
+        let mut facts = crate::fixtures::healthy(2);
+        let second = nth(&mut facts, 1).clone();
+        assert_eq!(against_removing(&facts, &second, NOW), vec![]);
+        assert!(!can_stop(facts.members(), &second));
+    }
+
+    fn nth(facts: &mut Facts, at: usize) -> &mut Member {
+        match &mut facts.etcd.list {
+            MemberList::Known(members) => &mut members[at],
+            MemberList::Unknown | MemberList::Conflict(_) => panic!("fixture has a list"),
+        }
+    }
+
+    fn nth_health(facts: &mut Facts, at: usize) -> &mut MemberHealth {
+        match &mut nth(facts, at).health {
+            Observed::Known(health) => health,
+            Observed::Unknown => panic!("fixture has health"),
         }
     }
 

@@ -1,7 +1,8 @@
 //! Steps beside the membership change: as many at once as there are nodes. One function a concern, one step a node a round.
 
-use crate::facts::{Facts, MemberList};
+use crate::facts::{Facts, Marks, MemberList};
 use crate::intent::{Balancing, Distribution, Intent, NodeIntent, NodeName};
+use crate::leaving;
 use crate::membership::held_back;
 use crate::rotation::names;
 use crate::safety;
@@ -68,7 +69,8 @@ pub fn preflight_gate(facts: &Facts, intent: &Intent) -> Gate {
     let mut gate = Gate::Open;
     for node in &intent.nodes {
         let known = facts.node(&node.name);
-        if joined(facts, node) || installed(facts, node) || !known.connected {
+        let leaves = intent.is_leaving(&node.name);
+        if leaves || joined(facts, node) || installed(facts, node) || !known.connected {
             continue;
         }
         if !known.preflight_fatal.is_empty()
@@ -87,6 +89,9 @@ pub fn preflight_gate(facts: &Facts, intent: &Intent) -> Gate {
 
 /// The node that is to form the cluster: the one named before, or the first member of the file that is connected.
 fn founding_node(facts: &Facts, intent: &Intent) -> Option<NodeName> {
+    if facts.formed {
+        return None;
+    }
     if facts.founder.is_some() {
         return facts.founder.clone();
     }
@@ -110,6 +115,12 @@ fn node_step(
     if !known.connected || facts.busy(name) || holds_slot(facts, name) {
         return None;
     }
+    if intent.is_leaving(name) {
+        return node
+            .balancer
+            .then(|| balancer_step(facts, intent, name))
+            .flatten();
+    }
     if facts.dirty.contains(name) {
         return Some(SideStep::Reset { node: name.clone() });
     }
@@ -128,14 +139,7 @@ fn node_step(
         return Some(step);
     }
     if node.member {
-        return member_step(
-            facts,
-            node,
-            marks.authority,
-            marks.prepared,
-            marks.finished,
-            founding,
-        );
+        return member_step(facts, intent, node, marks, founding);
     }
     if node.worker && !marks.worker {
         return worker_step(facts, intent, name);
@@ -145,26 +149,25 @@ fn node_step(
 
 fn member_step(
     facts: &Facts,
+    intent: &Intent,
     node: &NodeIntent,
-    authority: bool,
-    prepared: bool,
-    finished: bool,
+    marks: &Marks,
     founding: Option<&NodeName>,
 ) -> Option<SideStep> {
     let name = &node.name;
-    if founding == Some(name) && !authority {
+    if founding == Some(name) && !marks.authority {
         return Some(SideStep::CreateAuthority { node: name.clone() });
     }
     let voter = facts
         .member(&node.peer_url)
         .is_some_and(|m| !m.learner && m.started());
     if voter {
-        return (!finished).then(|| SideStep::Finish { node: name.clone() });
+        return (!marks.finished).then(|| SideStep::Finish { node: name.clone() });
     }
-    if founding == Some(name) || prepared {
+    if founding == Some(name) || marks.prepared {
         return None; // its turn comes with the membership change
     }
-    let from = authority_holder(facts)?;
+    let from = authority_holder(facts, intent)?;
     Some(SideStep::Prepare {
         node: name.clone(),
         from,
@@ -172,7 +175,7 @@ fn member_step(
 }
 
 /// A node that can hand out the cluster's authorities.
-fn authority_holder(facts: &Facts) -> Option<NodeName> {
+fn authority_holder(facts: &Facts, intent: &Intent) -> Option<NodeName> {
     let holds = |name: &NodeName| {
         let known = facts.node(name);
         known.connected
@@ -181,8 +184,11 @@ fn authority_holder(facts: &Facts) -> Option<NodeName> {
                 .known()
                 .is_some_and(|m| m.authority || m.finished)
     };
-    let founder = facts.founder.clone().filter(holds);
-    founder.or_else(|| facts.nodes.keys().find(|name| holds(name)).cloned())
+    let stays = |name: &NodeName| holds(name) && !intent.is_leaving(name);
+    let founder = facts.founder.clone().filter(stays);
+    founder
+        .or_else(|| facts.nodes.keys().find(|name| stays(name)).cloned())
+        .or_else(|| facts.nodes.keys().find(|name| holds(name)).cloned())
 }
 
 fn worker_step(facts: &Facts, intent: &Intent, node: &NodeName) -> Option<SideStep> {
@@ -217,6 +223,7 @@ fn wanted_backends(
     intent
         .members()
         .filter(|node| !misleads(facts, intent, node))
+        .filter(|node| !leaving::leaves_pool(facts, intent, &node.name))
         .filter(|node| match serves(facts, intent, node) {
             Some(true) => true,
             Some(false) | None => {
@@ -258,9 +265,13 @@ fn endpoint_serves(facts: &Facts, intent: &Intent) -> bool {
 
 /// A member through which the API can be used now.
 pub fn api_member(facts: &Facts, intent: &Intent) -> Option<NodeName> {
-    intent
-        .members()
-        .find(|node| facts.node(&node.name).connected && serves(facts, intent, node) == Some(true))
+    let can = |node: &&NodeIntent| {
+        facts.node(&node.name).connected && serves(facts, intent, node) == Some(true)
+    };
+    let stays = |node: &&NodeIntent| !intent.is_leaving(&node.name);
+    let staying = intent.members().filter(stays).find(can);
+    staying
+        .or_else(|| intent.members().find(can))
         .map(|node| node.name.clone())
 }
 
@@ -311,7 +322,8 @@ fn cluster_steps(facts: &Facts, intent: &Intent) -> Vec<SideStep> {
         steps.push(SideStep::ApplyManifests { via: via.clone() });
     }
     for node in &intent.nodes {
-        if !joined(facts, node) || !(node.member || node.worker) {
+        let leaves = intent.is_leaving(&node.name);
+        if leaves || !joined(facts, node) || !(node.member || node.worker) {
             continue;
         }
         if let Some(wanted) = &node.wants.configure

@@ -30,6 +30,8 @@ pub enum StepKind {
     RestartProxies,
     Renew,
     ApproveServing,
+    Drain,
+    StopServing,
 }
 
 impl StepKind {
@@ -48,6 +50,7 @@ impl StepKind {
             | StepKind::StartMember
             | StepKind::SetNames
             | StepKind::SetCarriers
+            | StepKind::StopServing
             | StepKind::Renew => true,
             StepKind::ApplyManifests
             | StepKind::ConfigureNode
@@ -58,6 +61,7 @@ impl StepKind {
             | StepKind::Probe
             | StepKind::SetObjects
             | StepKind::RestartProxies
+            | StepKind::Drain
             | StepKind::ApproveServing => false,
         }
     }
@@ -87,6 +91,8 @@ impl StepKind {
             | StepKind::PromoteMember
             | StepKind::RemoveMember
             | StepKind::Renew
+            | StepKind::Drain
+            | StepKind::StopServing
             | StepKind::ApproveServing => false,
         }
     }
@@ -94,7 +100,10 @@ impl StepKind {
     /// Whether a member that serves is changed by it: one member at a time.
     pub fn touches_member(self) -> bool {
         match self {
-            StepKind::SetNames | StepKind::SetCarriers | StepKind::Renew => true,
+            StepKind::SetNames
+            | StepKind::SetCarriers
+            | StepKind::Renew
+            | StepKind::StopServing => true,
             StepKind::Preflight
             | StepKind::Install
             | StepKind::ConfigureBalancer
@@ -114,6 +123,7 @@ impl StepKind {
             | StepKind::Probe
             | StepKind::SetObjects
             | StepKind::RestartProxies
+            | StepKind::Drain
             | StepKind::ApproveServing => false,
         }
     }
@@ -188,6 +198,15 @@ pub enum SideStep {
     ApproveServing {
         via: NodeName,
     },
+    /// Moves the pods of a node that leaves to others.
+    Drain {
+        node: NodeName,
+        via: NodeName,
+    },
+    /// Ends a member's service ahead of its removal, in a way that clients follow.
+    StopServing {
+        node: NodeName,
+    },
 }
 
 impl SideStep {
@@ -211,6 +230,8 @@ impl SideStep {
             SideStep::RestartProxies { .. } => StepKind::RestartProxies,
             SideStep::Renew { .. } => StepKind::Renew,
             SideStep::ApproveServing { .. } => StepKind::ApproveServing,
+            SideStep::Drain { .. } => StepKind::Drain,
+            SideStep::StopServing { .. } => StepKind::StopServing,
         }
     }
 
@@ -228,10 +249,11 @@ impl SideStep {
             | SideStep::SetNames { node }
             | SideStep::Probe { node }
             | SideStep::SetCarriers { node }
+            | SideStep::StopServing { node }
             | SideStep::Renew { node } => (node, node),
-            SideStep::ConfigureNode { node, via } | SideStep::DeleteNode { node, via } => {
-                (via, node)
-            }
+            SideStep::ConfigureNode { node, via }
+            | SideStep::DeleteNode { node, via }
+            | SideStep::Drain { node, via } => (via, node),
             SideStep::ApplyManifests { via }
             | SideStep::SetObjects { via }
             | SideStep::RestartProxies { via, .. }
@@ -268,7 +290,17 @@ pub enum MembershipStep {
         via: NodeName,
         member: u64,
         peer_url: String,
+        /// A voter, on the operator's word that stands in the record. Otherwise only a learner may be removed.
+        voter: Option<VoterRemoval>,
     },
+}
+
+/// What the decision to remove a voter was made on; the agent compares it with what it finds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VoterRemoval {
+    pub expected_voters: Vec<u64>,
+    /// It must not answer any more.
+    pub dead: bool,
 }
 
 impl MembershipStep {
@@ -309,4 +341,6 @@ pub enum Membership {
     Complete(NodeName),
     /// Give the slot back: nothing of the join is left in etcd. The node is to be reset.
     Abandon(NodeName),
+    /// Give the slot back: the removal cannot be carried out, and the member is still there.
+    Release(NodeName),
 }

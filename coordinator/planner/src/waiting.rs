@@ -82,6 +82,22 @@ pub enum WaitingOn {
     Soaking {
         remaining_ms: u64,
     },
+    /// A removal of a voter.
+    WouldLoseQuorum {
+        voters: usize,
+        healthy: usize,
+        needed: usize,
+    },
+    LastVoter,
+    /// Members still follow a leader that is gone.
+    LeaderGone,
+    Gone(NodeName),
+    Draining {
+        node: NodeName,
+        remaining_ms: u64,
+    },
+    Successor(NodeName),
+    Leaving(NodeName),
 }
 
 impl fmt::Display for WaitingOn {
@@ -162,6 +178,30 @@ impl fmt::Display for WaitingOn {
             StillDialed { address, by } => {
                 write!(f, "{address} is still dialed: {}", by.join(", "))
             }
+            WouldLoseQuorum {
+                voters,
+                healthy,
+                needed,
+            } => write!(
+                f,
+                "of the {voters} voters that would stay {needed} must be healthy; {healthy} are"
+            ),
+            LastVoter => write!(
+                f,
+                "it is the last voter; without it the cluster's data is gone"
+            ),
+            LeaderGone => write!(f, "the other members have not elected a new leader yet"),
+            Gone(node) => write!(
+                f,
+                "{node} cannot be reached; if it will not come back: quorate node remove {node} --dead"
+            ),
+            Draining { node, remaining_ms } => write!(
+                f,
+                "connections through the load balancers to {node} have another {:.0} s to end",
+                *remaining_ms as f64 / 1000.0
+            ),
+            Successor(node) => write!(f, "{node} joins first"),
+            Leaving(node) => write!(f, "{node} is being removed; joins go on after it"),
             Soaking { remaining_ms } => write!(
                 f,
                 "nobody may dial the old address for another {:.0} s",

@@ -16,12 +16,15 @@ pub struct AgentState {
     pub revoked: bool,
 }
 
+#[tonic::async_trait]
 pub trait Agents: Send + Sync + 'static {
     /// Every enrolled node.
     fn all(&self) -> Vec<AgentState>;
     fn get(&self, name: &str) -> Option<AgentState>;
     /// Never waits; an agent that is away or whose queue is full is an error, and the message is sent again later.
     fn send(&self, name: &str, message: CoordinatorMessage) -> Result<(), Problem>;
+    /// Takes this identity back and ends its session, unless that was done before or the name has enrolled anew.
+    async fn revoke(&self, who: &str, name: &str, node_id: &str) -> Result<(), Problem>;
 }
 
 #[derive(Debug)]

@@ -90,4 +90,16 @@ pub trait EngineApi: Send + Sync + 'static {
         caller: &str,
         request: SetNamesRequest,
     ) -> Result<ApplyResponse, Problem>;
+
+    async fn plan_removal(
+        &self,
+        caller: &str,
+        request: RemovalRequest,
+    ) -> Result<PlanRemovalResponse, Problem>;
+
+    async fn remove_node(
+        &self,
+        caller: &str,
+        request: RemovalRequest,
+    ) -> Result<ApplyResponse, Problem>;
 }

@@ -53,6 +53,7 @@ pub fn action(
                 Target::Workers => node.config.worker,
                 Target::All => node.config.member || node.config.worker,
             })
+            .filter(|node| !goes(record, node, members))
             .map(|node| backend(node, frontend.backend_port.into()))
             .collect(),
         check: HealthCheck::Tcp as i32,
@@ -64,6 +65,13 @@ pub fn action(
     };
     action.digest = wants::digest(&action).0;
     action
+}
+
+/// With its pods, or with its place in the API's front ends.
+fn goes(record: &ClusterRecord, node: &SpecNode, members: &BTreeSet<NodeName>) -> bool {
+    let name = NodeName(node.config.name.clone());
+    let leaves = record.leaving.as_ref().is_some_and(|it| it.node == name);
+    leaves && !(node.config.member && members.contains(&name))
 }
 
 /// Ports under which this load balancer serves the API, in ascending order: a front end keeps its name as long as the ports stay.

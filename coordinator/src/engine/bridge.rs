@@ -4,6 +4,7 @@ use super::agents::{AgentEvent, AgentState, Agents};
 use super::ms_of;
 use super::shared::ArtifactChoice;
 use crate::artifacts::{self, Artifacts};
+use crate::authority::Authority;
 use crate::sessions::{Event, NodeView, Sessions};
 use crate::store::{Kind, Prefix, Store};
 use quorate_proto::v1::{ArtifactKind, ArtifactRef, CoordinatorMessage, OrderDone, Problem};
@@ -19,15 +20,17 @@ const ARCHITECTURE: &str = "amd64";
 pub struct Bridge {
     sessions: Arc<Sessions>,
     store: Arc<Store>,
+    authority: Arc<Authority>,
     /// An agent that has not come back since the start was heard of no later than that, as far as we know.
     started_ms: u64,
 }
 
 impl Bridge {
-    pub fn new(sessions: Arc<Sessions>, store: Arc<Store>) -> Self {
+    pub fn new(sessions: Arc<Sessions>, store: Arc<Store>, authority: Arc<Authority>) -> Self {
         Bridge {
             sessions,
             store,
+            authority,
             started_ms: super::now_ms(),
         }
     }
@@ -71,6 +74,7 @@ fn after(at: Instant) -> u64 {
     ms_of(at).saturating_add(1)
 }
 
+#[tonic::async_trait]
 impl Agents for Bridge {
     fn all(&self) -> Vec<AgentState> {
         self.enrolled()
@@ -94,6 +98,17 @@ impl Agents for Bridge {
             .at(name)
             .next(format!("on {name}: systemctl status quorate-agent"))
         })
+    }
+
+    async fn revoke(&self, who: &str, name: &str, node_id: &str) -> Result<(), Problem> {
+        if self.get(name).is_none_or(|agent| agent.node_id != node_id) {
+            return Ok(());
+        }
+        let node = self.authority.revoke_node(who, name).await?;
+        self.sessions
+            .revoke(&node, "this node left its cluster")
+            .await;
+        Ok(())
     }
 }
 

@@ -59,6 +59,7 @@ impl<'a> Carrier<'a> {
             }
             Membership::Complete(node) => self.complete(node).await,
             Membership::Abandon(node) => self.abandon(node).await,
+            Membership::Release(node) => self.release_only(node).await,
         }
     }
 
@@ -83,7 +84,22 @@ impl<'a> Carrier<'a> {
     async fn complete(&mut self, node: &NodeName) -> Result<bool, Problem> {
         let transaction = self.release("membership-complete", node);
         self.state.commit(transaction).await?;
-        self.state.say(self.view, &node.0, "is a member");
+        let change = self.view.facts.change.as_ref();
+        let line = match change.map(|it| it.kind) {
+            Some(ChangeKind::Leave) => "is no member any more",
+            Some(ChangeKind::Found | ChangeKind::Join | ChangeKind::DropGhost) | None => {
+                "is a member"
+            }
+        };
+        self.state.say(self.view, &node.0, line);
+        Ok(true)
+    }
+
+    /// The removal was not carried out: its last order has ended, and the member is still on the list.
+    async fn release_only(&mut self, node: &NodeName) -> Result<bool, Problem> {
+        let transaction = self.release("membership-release", node);
+        self.state.commit(transaction).await?;
+        self.state.say(self.view, &node.0, "stays a member");
         Ok(true)
     }
 
@@ -178,6 +194,8 @@ impl<'a> Carrier<'a> {
             | SideStep::SetCarriers { .. }
             | SideStep::RestartProxies { .. }
             | SideStep::Renew { .. }
+            | SideStep::Drain { .. }
+            | SideStep::StopServing { .. }
             | SideStep::ApproveServing { .. } => {
                 let order = self.order(step);
                 self.orders.extend(order);

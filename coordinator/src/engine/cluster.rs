@@ -245,7 +245,8 @@ impl ClusterLoop {
             Outcome::Settled => self.end_operation(view, OperationState::Done, None).await,
             Outcome::Stuck(nodes) => {
                 let problem = stuck(view, nodes);
-                self.end_operation(view, OperationState::Failed, Some(problem))
+                let record = super::leaving::turned_back(&view.record, &view.facts);
+                self.end_operation_with(view, record, OperationState::Failed, Some(problem))
                     .await
             }
         }
@@ -259,7 +260,10 @@ fn allowed_membership(view: &View, membership: &Membership) -> bool {
         Membership::Begin(change, _) => {
             view.operation.is_some() || change.kind == ChangeKind::DropGhost
         }
-        Membership::Continue(_) | Membership::Complete(_) | Membership::Abandon(_) => true,
+        Membership::Continue(_)
+        | Membership::Complete(_)
+        | Membership::Abandon(_)
+        | Membership::Release(_) => true,
         Membership::Settled | Membership::Underway(..) | Membership::Wait(_) => true,
     }
 }
@@ -284,6 +288,8 @@ fn allowed_at_rest(step: &SideStep) -> bool {
         | SideStep::SetObjects { .. }
         | SideStep::SetCarriers { .. }
         | SideStep::RestartProxies { .. }
+        | SideStep::Drain { .. }
+        | SideStep::StopServing { .. }
         | SideStep::Renew { .. } => false,
     }
 }

@@ -195,6 +195,22 @@ impl EngineApi for Engine {
     ) -> Result<ApplyResponse, Problem> {
         ask::set_names(&self.shared, caller, &request).await
     }
+
+    async fn plan_removal(
+        &self,
+        _caller: &str,
+        request: RemovalRequest,
+    ) -> Result<PlanRemovalResponse, Problem> {
+        super::leaving::ask::plan(&self.shared, &request)
+    }
+
+    async fn remove_node(
+        &self,
+        caller: &str,
+        request: RemovalRequest,
+    ) -> Result<ApplyResponse, Problem> {
+        super::leaving::ask::begin(&self.shared, caller, &request).await
+    }
 }
 
 async fn forward(

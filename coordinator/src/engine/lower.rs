@@ -14,6 +14,8 @@ use quorate_proto::v1::*;
 const KUBELET_PORT: u32 = 10250;
 /// Add-ons may have to pull up several workloads.
 const MANIFEST_WAIT_SECONDS: u32 = 300;
+/// Pods have grace periods of half a minute as a rule; a disruption budget that lets nothing go for this long will not soon.
+const DRAIN_SECONDS: u32 = 300;
 
 /// What the lowering needs beside the step.
 pub struct Ground<'a> {
@@ -57,6 +59,10 @@ pub fn timeout_seconds(kind: StepKind) -> u32 {
         StepKind::RestartProxies => 180,
         StepKind::Renew => 300,
         StepKind::ApproveServing => 30,
+        // kubectl's own limit ends first, and what it has begun is undone.
+        StepKind::Drain => DRAIN_SECONDS + 30,
+        // A pod's grace period, and the time that the kubelet takes to notice.
+        StepKind::StopServing => 120,
     }
 }
 
@@ -127,8 +133,24 @@ impl Ground<'_> {
             SideStep::DeleteNode { node, .. } => {
                 Action::DeleteNode(DeleteNode { name: name(node) })
             }
-            SideStep::Reset { .. } => Action::Reset(Reset {
-                reason: "its join was given up".into(),
+            SideStep::Reset { node } => {
+                let leaves = intent.is_leaving(node);
+                let reason = if leaves {
+                    "it leaves the cluster"
+                } else {
+                    "its join was given up"
+                };
+                Action::Reset(Reset {
+                    reason: reason.into(),
+                    load_balancer: leaves && spec.node(&node.0)?.config.load_balancer,
+                })
+            }
+            SideStep::Drain { node, .. } => Action::DrainNode(DrainNode {
+                name: name(node),
+                within_seconds: DRAIN_SECONDS,
+            }),
+            SideStep::StopServing { .. } => Action::StopServing(StopServing {
+                reason: "it leaves the cluster".into(),
             }),
             SideStep::SetNames { .. } => Action::SetServingNames(SetServingNames {
                 names: intent.endpoint.wanted_names().into_iter().collect(),
@@ -195,11 +217,19 @@ impl Ground<'_> {
                 peer_url: peer_url.clone(),
             }),
             MembershipStep::Remove {
-                member, peer_url, ..
+                member,
+                peer_url,
+                voter,
+                ..
             } => Action::RemoveMember(RemoveMember {
                 member_id: *member,
                 peer_url: peer_url.clone(),
-                learner_only: true,
+                learner_only: voter.is_none(),
+                expected_voters: voter
+                    .as_ref()
+                    .map(|it| it.expected_voters.clone())
+                    .unwrap_or_default(),
+                dead: voter.as_ref().is_some_and(|it| it.dead),
             }),
         }
     }
@@ -216,7 +246,7 @@ impl Ground<'_> {
             reach: reach(spec, node),
             wanted_packages: self.packages(node),
             coordinator_unix_ms: self.now_ms as i64,
-            first_member: founder.as_deref() == Some(&node.config.name),
+            first_member: !self.record.formed && founder.as_deref() == Some(&node.config.name),
             artifacts: (self.artifacts)(spec, node),
         })
     }

@@ -8,7 +8,7 @@
 //!
 //! - [`observe`]: reports to facts; [`lower`]: steps to orders: the two places where wire and planner types meet.
 //! - [`cluster`]: the loop; [`view`]: what it looks at; [`carry`]: begins steps; [`results`]: takes results; [`telling`]: tells watchers.
-//! - [`balancer`]: a load balancer's configuration; [`endpoint`]: the endpoint's moves and the certificates.
+//! - [`balancer`]: a load balancer's configuration; [`endpoint`]: the endpoint's moves and the certificates; [`leaving`]: nodes that go.
 //! - [`api`]: what operators may call; [`handle`]: does it; [`plan`], [`status`], [`check`]: their answers.
 
 pub mod agents;
@@ -21,6 +21,7 @@ mod check;
 pub mod cluster;
 mod endpoint;
 mod handle;
+mod leaving;
 pub mod lower;
 pub mod observe;
 mod operation;

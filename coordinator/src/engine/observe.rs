@@ -53,6 +53,7 @@ pub fn facts(sources: &Sources<'_>, tracker: &mut Tracker) -> Facts {
     let dialers = super::endpoint::observe::dialers(sources);
     tracker.observe_dialers(&dialers, sources.now);
     let dialers = dialers.by;
+    tracker.observe_pools(out_of_pools(sources, &nodes), sources.now);
     let list = tracker.observe(member_list(&views), sources.now);
     Facts {
         nodes,
@@ -77,7 +78,22 @@ pub fn facts(sources: &Sources<'_>, tracker: &mut Tracker) -> Facts {
         proven: sources.proven.clone(),
         quiet_since: tracker.quiet_since(),
         dialers,
+        formed: sources.record.formed,
+        out_since: tracker.out_since(),
     }
+}
+
+/// Whether no load balancer that can be asked has the node that leaves; none if one has not told.
+fn out_of_pools(sources: &Sources<'_>, nodes: &BTreeMap<NodeName, NodeFacts>) -> Option<bool> {
+    let leaving = &sources.record.leaving.as_ref()?.node;
+    let mut out = true;
+    for balancer in sources.intent.nodes.iter().filter(|it| it.balancer) {
+        let Some(known) = nodes.get(&balancer.name).filter(|it| it.connected) else {
+            continue;
+        };
+        out &= !known.balancer.known()?.members.contains(leaving);
+    }
+    Some(out)
 }
 
 fn is_fresh(sources: &Sources<'_>, at_ms: u64) -> bool {

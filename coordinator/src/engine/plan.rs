@@ -138,6 +138,8 @@ fn new_record(spec: Spec) -> ClusterRecord {
         unproven: false,
         external: false,
         retired: BTreeSet::new(),
+        leaving: None,
+        formed: false,
     }
 }
 
@@ -173,7 +175,7 @@ pub fn current_facts(
     Ok(observe::facts(&sources, &mut Tracker::default()))
 }
 
-fn taken_nodes(shared: &Shared, spec: &Spec) -> Result<Vec<Problem>, Problem> {
+pub(super) fn taken_nodes(shared: &Shared, spec: &Spec) -> Result<Vec<Problem>, Problem> {
     let mut taken = Vec::new();
     for other in shared
         .clusters()?
@@ -284,7 +286,7 @@ pub fn zone_effects(spec: &Spec) -> Vec<ZoneEffect> {
         .collect()
 }
 
-fn quorum_effects(before: usize, stages: &[Stage]) -> Vec<QuorumEffect> {
+pub(super) fn quorum_effects(before: usize, stages: &[Stage]) -> Vec<QuorumEffect> {
     let mut effects = Vec::new();
     if before > 0 {
         effects.push(quorum_effect("now".into(), before));
@@ -292,7 +294,14 @@ fn quorum_effects(before: usize, stages: &[Stage]) -> Vec<QuorumEffect> {
     for stage in stages {
         if let (Some(voters), Some(step)) = (stage.voters, &stage.membership) {
             let (_, subject) = step.nodes();
-            effects.push(quorum_effect(format!("{subject} votes"), voters));
+            let word = match step {
+                MembershipStep::Remove { .. } => "is removed",
+                MembershipStep::Found { .. }
+                | MembershipStep::Add { .. }
+                | MembershipStep::Start { .. }
+                | MembershipStep::Promote { .. } => "votes",
+            };
+            effects.push(quorum_effect(format!("{subject} {word}"), voters));
         }
     }
     effects
@@ -377,6 +386,8 @@ fn wire_side(step: &SideStep, record: &ClusterRecord) -> PlanStep {
         | SideStep::SetObjects { .. }
         | SideStep::SetCarriers { .. }
         | SideStep::Renew { .. }
+        | SideStep::Drain { .. }
+        | SideStep::StopServing { .. }
         | SideStep::ApproveServing { .. } => describe(step.kind()).to_owned(),
         SideStep::RestartProxies { nodes, .. } => {
             let nodes: Vec<&str> = nodes.iter().map(|node| node.0.as_str()).collect();
@@ -408,7 +419,7 @@ fn action_word(kind: StepKind) -> &'static str {
         StepKind::AddMember => "add-learner",
         StepKind::StartMember => "start",
         StepKind::PromoteMember => "promote",
-        StepKind::RemoveMember => "remove-learner",
+        StepKind::RemoveMember => "remove",
         StepKind::SetNames => "certificate",
         StepKind::Probe => "prove",
         StepKind::SetObjects => "objects",
@@ -416,5 +427,7 @@ fn action_word(kind: StepKind) -> &'static str {
         StepKind::RestartProxies => "kube-proxy",
         StepKind::Renew => "renew",
         StepKind::ApproveServing => "approve",
+        StepKind::Drain => "drain",
+        StepKind::StopServing => "stop",
     }
 }

@@ -3,6 +3,7 @@
 use crate::spec::Spec;
 use quorate_planner::endpoint::{Renewal, Rotation};
 use quorate_planner::facts::{Change, Trouble};
+use quorate_planner::leaving::Leaving;
 use quorate_planner::step::StepKind;
 use quorate_proto::v1::{Finding, Order, Problem};
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,12 @@ pub struct ClusterRecord {
     /// Load balancers that serve the API no more, since the endpoint left them.
     #[serde(default)]
     pub retired: BTreeSet<String>,
+    /// The node that is to go, on an operator's word.
+    #[serde(default)]
+    pub leaving: Option<Leaving>,
+    /// A node has left or been replaced: the founder may be another machine by now, and nobody forms the cluster again.
+    #[serde(default)]
+    pub formed: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -132,11 +132,8 @@ impl ClusterLoop {
                     transaction = transaction.put(Key::slot(&self.cluster), &slot);
                 }
             }
-            StepKind::Reset => {
-                let mut record = ClusterRecord::clone(&view.record);
-                if record.dirty.remove(&pending.subject) {
-                    transaction = transaction.put(Key::cluster(&self.cluster), &record);
-                }
+            StepKind::Reset | StepKind::Drain | StepKind::StopServing | StepKind::DeleteNode => {
+                transaction = self.noted(view, pending, transaction);
             }
             StepKind::Probe => {
                 self.proven.insert(NodeName(pending.subject.clone()));
@@ -149,7 +146,6 @@ impl ClusterLoop {
             | StepKind::JoinWorker
             | StepKind::ApplyManifests
             | StepKind::ConfigureNode
-            | StepKind::DeleteNode
             | StepKind::Found
             | StepKind::AddMember
             | StepKind::PromoteMember
@@ -171,6 +167,24 @@ impl ClusterLoop {
             ),
         );
         transaction
+    }
+
+    /// What the record says of the node, if that has changed.
+    fn noted(
+        &self,
+        view: &Durable,
+        pending: &OrderRecord,
+        transaction: Transaction,
+    ) -> Transaction {
+        let mut record = ClusterRecord::clone(&view.record);
+        if pending.step == StepKind::Reset {
+            record.dirty.remove(&pending.subject);
+        }
+        super::leaving::note(&mut record, pending);
+        if record.dirty == view.record.dirty && record.leaving == view.record.leaving {
+            return transaction;
+        }
+        transaction.put(Key::cluster(&self.cluster), &record)
     }
 
     fn failed(&mut self, view: &Durable, pending: &OrderRecord, result: &OrderResult) {
@@ -393,6 +407,8 @@ fn is_lost(view: &View, pending: &OrderRecord) -> bool {
         | StepKind::Probe
         | StepKind::SetObjects
         | StepKind::RestartProxies
+        | StepKind::Drain
+        | StepKind::DeleteNode
         | StepKind::ApproveServing => {
             (silent && age > u64::from(pending.order.timeout_seconds) * 1_000) || age > overdue
         }
@@ -405,11 +421,10 @@ fn is_lost(view: &View, pending: &OrderRecord) -> bool {
         | StepKind::JoinWorker
         | StepKind::ApplyManifests
         | StepKind::ConfigureNode
-        | StepKind::DeleteNode
         | StepKind::Reset
         | StepKind::Found => node.connected && age > overdue,
         // Safe to run twice and at any time; a node that has died is not waited for.
-        StepKind::SetNames | StepKind::SetCarriers | StepKind::Renew => {
+        StepKind::SetNames | StepKind::SetCarriers | StepKind::Renew | StepKind::StopServing => {
             let gone = !node.connected && view.now.since(node.heard) >= TOUCHED_SILENT_MS;
             gone || age > overdue
         }

@@ -70,12 +70,14 @@ fn waiting_on(round: &round::Round) -> Vec<String> {
         | Membership::Continue(_)
         | Membership::Underway(..)
         | Membership::Complete(_)
-        | Membership::Abandon(_) => &[],
+        | Membership::Abandon(_)
+        | Membership::Release(_) => &[],
     };
     let others = round.endpoint.waits.iter().chain(&round.renewing.waits);
     membership
         .iter()
         .chain(others)
+        .chain(&round.departure.waits)
         .map(ToString::to_string)
         .collect()
 }
@@ -90,9 +92,10 @@ fn membership_line(facts: &Facts, membership: &Membership) -> String {
         Membership::Wait(reasons) if reasons.is_empty() => "not formed yet".into(),
         Membership::Wait(_) => "waits".into(),
         Membership::Begin(change, _) => format!("{} is next", change.node),
-        Membership::Continue(_) | Membership::Complete(_) | Membership::Abandon(_) => {
-            "under way".into()
-        }
+        Membership::Continue(_)
+        | Membership::Complete(_)
+        | Membership::Abandon(_)
+        | Membership::Release(_) => "under way".into(),
     }
 }
 

@@ -91,7 +91,7 @@ pub(super) async fn end(engine: &Engine, operation: &str) -> OperationRecord {
 }
 
 /// Sorted: who joins first depends on who is ready first.
-fn voters(world: &World) -> Vec<String> {
+pub(super) fn voters(world: &World) -> Vec<String> {
     let state = world.state();
     let voters = state.members.iter().filter(|m| !m.learner);
     let mut names: Vec<String> = voters.map(|m| m.name.clone()).collect();

@@ -21,6 +21,8 @@ pub struct Tracker {
     /// Since when nobody has been seen dialing the address that goes.
     quiet: Option<Time>,
     dialed: Option<u64>,
+    /// Since when the load balancers have been without the node that leaves.
+    out: Option<Time>,
 }
 
 struct Stable {
@@ -112,6 +114,19 @@ impl Tracker {
         } else {
             None
         };
+    }
+
+    /// A report that is due is no sign of its return.
+    pub fn observe_pools(&mut self, out: Option<bool>, now: Time) {
+        self.out = match out {
+            Some(true) => self.out.or(Some(now)),
+            Some(false) => None,
+            None => self.out,
+        };
+    }
+
+    pub fn out_since(&self) -> Option<Time> {
+        self.out
     }
 
     pub fn quiet_since(&self) -> Option<Time> {

@@ -38,6 +38,7 @@ pub fn intent(record: &ClusterRecord) -> Intent {
             rotation: record.rotation.clone(),
             renewal: record.renewal.clone(),
         },
+        leaving: record.leaving.clone(),
     }
 }
 

@@ -15,6 +15,8 @@ const REPORT: Duration = Duration::from_millis(500);
 #[derive(Default)]
 pub struct Node {
     pub alive: bool,
+    /// Of its certificate.
+    pub identity: String,
     pub marks: Marks,
     pub etcd_started: bool,
     pub balancer: Option<LoadBalancerView>,
@@ -41,6 +43,10 @@ pub struct State {
     /// The most members at any time that were learners or not started.
     pub worst_in_flight: usize,
     pub events: Option<mpsc::Sender<AgentEvent>>,
+    /// Nodes whose certificates were taken back.
+    pub revoked: Vec<String>,
+    /// Kinds of orders that are refused from now on.
+    pub refused: BTreeSet<&'static str>,
 }
 
 pub struct World {
@@ -57,12 +63,7 @@ impl World {
             start: tokio::time::Instant::now(),
         });
         for name in names {
-            let node = Node {
-                alive: true,
-                ..Node::default()
-            };
-            world.state().nodes.insert((*name).to_owned(), node);
-            world.look((*name).to_owned());
+            world.enroll(name, name);
         }
         let reporter = Arc::downgrade(&world);
         tokio::spawn(async move {
@@ -76,6 +77,17 @@ impl World {
             }
         });
         world
+    }
+
+    /// A machine with nothing on it, under this name.
+    pub fn enroll(&self, name: &str, identity: &str) {
+        let node = Node {
+            alive: true,
+            identity: identity.to_owned(),
+            ..Node::default()
+        };
+        self.state().nodes.insert(name.to_owned(), node);
+        self.look(name.to_owned());
     }
 
     pub fn state(&self) -> MutexGuard<'_, State> {
@@ -151,6 +163,12 @@ impl World {
         if matches!(action, Action::ExportJoinMaterial(_)) {
             sealed.push(1);
         }
+        if state.refused.contains(action.kind()) {
+            result.status = OrderStatus::Refused as i32;
+            result.problem = Some(Problem::new("refused-here", action.kind()));
+            return Some((result, sealed));
+        }
+        let node = state.nodes.get_mut(name)?;
         on_node(node, &action, order);
         on_certificate(node, &action, order);
         if matches!(
@@ -174,6 +192,15 @@ impl World {
     }
 }
 
+/// The oldest voter that runs.
+fn leader(state: &State) -> Option<u64> {
+    let runs = |m: &&EtcdMember| {
+        let node = state.nodes.get(&m.name);
+        !m.learner && node.is_some_and(|it| it.alive && it.etcd_started)
+    };
+    state.members.iter().filter(runs).map(|m| m.id).min()
+}
+
 fn etcd_view(state: &State, name: &str, now: u64) -> Option<EtcdView> {
     let node = state.nodes.get(name).filter(|n| n.etcd_started)?;
     let me = state.members.iter().find(|m| m.name == name && node.alive);
@@ -187,7 +214,7 @@ fn etcd_view(state: &State, name: &str, now: u64) -> Option<EtcdView> {
         running: true,
         cluster_id: 7,
         member_id: me.map_or(0, |m| m.id),
-        leader: u64::from(quorum),
+        leader: leader(state).filter(|_| quorum).unwrap_or_default(),
         term: 3,
         applied_index: now,
         learner: me.is_some_and(|m| m.learner),
@@ -265,6 +292,7 @@ fn on_node(node: &mut Node, action: &Action, order: &Order) {
             node.etcd_started = true;
         }
         Action::StartMember(_) => node.etcd_started = true,
+        Action::StopServing(_) => node.etcd_started = false,
         Action::Reset(_) => {
             node.etcd_started = false;
             node.marks = Marks {
@@ -290,6 +318,7 @@ fn on_node(node: &mut Node, action: &Action, order: &Order) {
         | Action::SetNodeEndpoint(_)
         | Action::RestartKubeProxy(_)
         | Action::RenewCertificates(_)
+        | Action::DrainNode(_)
         | Action::ApproveServing(_) => {}
     }
 }
@@ -330,8 +359,7 @@ fn on_etcd(state: &mut State, name: &str, action: &Action, order: &Order) -> Res
             }
         }
         Action::RemoveMember(a) => {
-            assert!(a.learner_only, "the engine removes learners only");
-            state.members.retain(|m| m.id != a.member_id);
+            remove(state, name, a)?;
         }
         Action::Preflight(_)
         | Action::Install(_)
@@ -353,8 +381,34 @@ fn on_etcd(state: &mut State, name: &str, action: &Action, order: &Order) -> Res
         | Action::SetNodeEndpoint(_)
         | Action::RestartKubeProxy(_)
         | Action::RenewCertificates(_)
+        | Action::DrainNode(_)
+        | Action::StopServing(_)
         | Action::ApproveServing(_) => {}
     }
+    Ok(())
+}
+
+/// As etcd and the agent before it: never below a quorum of those that run, never by the member itself.
+fn remove(state: &mut State, via: &str, order: &RemoveMember) -> Result<(), Problem> {
+    let Some(target) = state.members.iter().find(|m| m.id == order.member_id) else {
+        return Ok(());
+    };
+    assert!(target.peer_urls.contains(&order.peer_url));
+    if !target.learner {
+        assert!(!order.learner_only && target.name != via);
+        let voters = || state.members.iter().filter(|m| !m.learner);
+        let listed: BTreeSet<u64> = voters().map(|m| m.id).collect();
+        assert_eq!(listed, order.expected_voters.iter().copied().collect());
+        let lives = |m: &&EtcdMember| {
+            let node = state.nodes.get(&m.name);
+            m.id != order.member_id && node.is_some_and(|it| it.alive && it.etcd_started)
+        };
+        assert!(
+            voters().filter(lives).count() > (listed.len() - 1) / 2,
+            "no quorum"
+        );
+    }
+    state.members.retain(|m| m.id != order.member_id);
     Ok(())
 }
 
@@ -381,6 +435,7 @@ fn balancer(action: &ConfigureLoadBalancer) -> LoadBalancerView {
     }
 }
 
+#[tonic::async_trait]
 impl Agents for World {
     fn all(&self) -> Vec<AgentState> {
         let names: Vec<String> = self.state().nodes.keys().cloned().collect();
@@ -391,7 +446,7 @@ impl Agents for World {
         let state = self.state();
         let node = state.nodes.get(name)?;
         Some(AgentState {
-            node_id: name.to_owned(),
+            node_id: node.identity.clone(),
             name: name.to_owned(),
             connected: node.alive,
             heard_ms: node.heard_ms,
@@ -415,6 +470,20 @@ impl Agents for World {
         };
         if let (Some(order), Some(world)) = (delivery.order, self.me.upgrade()) {
             tokio::spawn(world.carry_out(name.to_owned(), order));
+        }
+        Ok(())
+    }
+
+    async fn revoke(&self, _who: &str, name: &str, node_id: &str) -> Result<(), Problem> {
+        let mut state = self.state();
+        if state
+            .nodes
+            .get(name)
+            .is_some_and(|it| it.identity == node_id)
+        {
+            let node = state.nodes.remove(name);
+            state.revoked.push(name.to_owned());
+            drop(node);
         }
         Ok(())
     }

@@ -25,7 +25,7 @@ pub enum Allowed {
     Admins,
 }
 
-pub const METHODS: [(&str, Allowed); 31] = [
+pub const METHODS: [(&str, Allowed); 33] = [
     ("/quorate.v1.Enrollment/Enroll", Allowed::Anybody),
     ("/quorate.v1.Agent/Session", Allowed::Agents),
     ("/quorate.v1.Agent/FetchArtifact", Allowed::Agents),
@@ -42,7 +42,9 @@ pub const METHODS: [(&str, Allowed); 31] = [
     ("/quorate.v1.Operator/ShowEndpoint", Allowed::Readers),
     ("/quorate.v1.Operator/PlanRotation", Allowed::Readers),
     ("/quorate.v1.Operator/ShowCertificates", Allowed::Readers),
+    ("/quorate.v1.Operator/PlanRemoval", Allowed::Readers),
     ("/quorate.v1.Operator/Apply", Allowed::Operators),
+    ("/quorate.v1.Operator/RemoveNode", Allowed::Operators),
     ("/quorate.v1.Operator/RotateEndpoint", Allowed::Operators),
     ("/quorate.v1.Operator/RollBackEndpoint", Allowed::Operators),
     ("/quorate.v1.Operator/DropEndpoint", Allowed::Operators),
@@ -227,6 +229,7 @@ mod tests {
             "ShowEndpoint",
             "PlanRotation",
             "ShowCertificates",
+            "PlanRemoval",
         ];
         let operates = [
             "Apply",
@@ -240,6 +243,7 @@ mod tests {
             "RepairEndpoint",
             "RenewClusterCertificates",
             "SetNames",
+            "RemoveNode",
         ];
         for path in described() {
             let allowed = rule(&path).unwrap();

@@ -226,4 +226,14 @@ impl Operator for OperatorService {
         let (who, request) = open(request)?;
         answer(self.parts.engine.set_names(&who, request).await)
     }
+
+    async fn plan_removal(&self, request: Request<RemovalRequest>) -> Answer<PlanRemovalResponse> {
+        let (who, request) = open(request)?;
+        answer(self.parts.engine.plan_removal(&who, request).await)
+    }
+
+    async fn remove_node(&self, request: Request<RemovalRequest>) -> Answer<ApplyResponse> {
+        let (who, request) = open(request)?;
+        answer(self.parts.engine.remove_node(&who, request).await)
+    }
 }

@@ -103,6 +103,16 @@ pub fn resolve(
     }
 }
 
+/// Of a cluster, a node or a front end.
+pub fn is_name(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.';
+    !name.is_empty()
+        && name.len() <= 63
+        && name.bytes().all(plain)
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.ends_with(|c: char| c.is_ascii_alphanumeric())
+}
+
 struct Resolver<'a> {
     file: &'a ClusterFile,
     attachments: &'a BTreeMap<String, String>,
@@ -137,14 +147,7 @@ impl Resolver<'_> {
     }
 
     fn check_name(&mut self, field: &str, name: &str) {
-        let ok = !name.is_empty()
-            && name.len() <= 63
-            && name
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.')
-            && name.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && name.ends_with(|c: char| c.is_ascii_alphanumeric());
-        if !ok {
+        if !is_name(name) {
             self.wrong(
                 field,
                 format!("{name:?} is not a name: lower-case letters, digits, '-' and '.', at most 63, starting and ending with a letter or digit"),

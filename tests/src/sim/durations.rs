@@ -58,5 +58,7 @@ const fn real_ms(action: &Action) -> u64 {
         Action::RestartKubeProxy(_) => 4_000,
         Action::RenewCertificates(_) => 20_000,
         Action::ApproveServing(_) => 50,
+        Action::DrainNode(_) => 5_000,
+        Action::StopServing(_) => 2_000,
     }
 }

@@ -64,6 +64,8 @@ pub(super) fn carry_out(
         | Action::RestartKubeProxy(_) => endpoint(state, name, action, result)?,
         // Nothing in this world ends or is asked for.
         Action::Check(_) | Action::RenewCertificates(_) | Action::ApproveServing(_) => {}
+        Action::StopServing(_) => machine(state, name)?.etcd_started = false,
+        Action::DrainNode(_) => {}
         Action::ConfigureLoadBalancer(_) | Action::SignClient(_) => {
             return Err(Problem::new("not-simulated", action.kind()));
         }

@@ -16,6 +16,7 @@ pub mod init;
 pub mod prepare;
 pub mod reset;
 pub mod start;
+pub mod stop;
 #[cfg(test)]
 mod tests;
 mod unit;

@@ -15,6 +15,7 @@ pub mod authority;
 pub mod claim;
 pub mod config;
 pub mod documents;
+pub mod drain;
 pub mod due;
 pub mod endpoint;
 pub mod export;
@@ -37,6 +38,7 @@ pub mod remains;
 pub mod reset;
 pub mod start;
 pub mod static_pod;
+pub mod stop;
 pub mod token;
 pub mod worker;
 

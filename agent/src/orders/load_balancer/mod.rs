@@ -3,6 +3,7 @@
 //! - [`render`]: the configuration (pure); [`retire`]: which servers leave first (pure); [`backups`]: earlier files.
 
 mod backups;
+pub mod remove;
 pub mod render;
 mod retire;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Adds a member as a learner, which leaves the quorum as it is until it has caught up.
 
-use super::{Ending, Tries, Via, describe, has_peer_url, outcome};
+use super::{Ending, Tries, Via, describe, has_peer_url, outcome, voters, voters_differ};
 use crate::context::{Context, Done};
 use crate::etcd::EtcdRefusal;
 use quorate_proto::etcd::Member;
@@ -60,7 +60,10 @@ pub(super) async fn add(
         match decide(&members, order) {
             Decision::AlreadyThere(id) => return Ok(added(&members, id, &order.name)),
             Decision::AddressTaken(id) => return Err(Ending::Refused(address_taken(id, order))),
-            Decision::VotersDiffer => return Err(Ending::Refused(voters_differ(&members, order))),
+            Decision::VotersDiffer => {
+                let problem = voters_differ(&members, &order.expected_voters, &order.peer_url);
+                return Err(Ending::Refused(problem));
+            }
             Decision::Add => {}
         }
         match via.client.add_learner(&order.peer_url).await {
@@ -119,34 +122,6 @@ pub fn initial_cluster(members: &[Member], joiner: u64, joiner_name: &str) -> Ve
             })
         })
         .collect()
-}
-
-fn voters(members: &[Member]) -> BTreeSet<u64> {
-    members
-        .iter()
-        .filter(|member| !member.is_learner)
-        .map(|member| member.id)
-        .collect()
-}
-
-fn voters_differ(members: &[Member], order: &AddMember) -> Problem {
-    let list = |ids: BTreeSet<u64>| {
-        ids.iter()
-            .map(|id| format!("{id:x}"))
-            .collect::<Vec<_>>()
-            .join(" ")
-    };
-    let expected = list(order.expected_voters.iter().copied().collect());
-    Problem::new(
-        "voters-changed",
-        format!(
-            "the cluster's voters are [{}], the order expects [{expected}]",
-            list(voters(members))
-        ),
-    )
-    .at(&order.peer_url)
-    .because("another change was made since the decision")
-    .next("plan again from the members as they are now")
 }
 
 fn address_taken(id: u64, order: &AddMember) -> Problem {

@@ -13,6 +13,7 @@ use crate::context::{Context, Outcome};
 use crate::etcd::{EtcdAccess, EtcdClient, EtcdFailure};
 use quorate_proto::etcd::Member;
 use quorate_proto::v1::{OrderResult, OrderStatus, Problem};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// A membership change waits for a disk write on a majority; etcd itself gives up after 7 s.
@@ -139,4 +140,32 @@ fn describe(member: &Member) -> String {
 
 fn has_peer_url(member: &Member, peer_url: &str) -> bool {
     member.peer_ur_ls.iter().any(|url| url == peer_url)
+}
+
+fn voters(members: &[Member]) -> BTreeSet<u64> {
+    members
+        .iter()
+        .filter(|member| !member.is_learner)
+        .map(|member| member.id)
+        .collect()
+}
+
+fn voters_differ(members: &[Member], expected: &[u64], peer_url: &str) -> Problem {
+    let list = |ids: BTreeSet<u64>| {
+        ids.iter()
+            .map(|id| format!("{id:x}"))
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let expected = list(expected.iter().copied().collect());
+    Problem::new(
+        "voters-changed",
+        format!(
+            "the cluster's voters are [{}], the order expects [{expected}]",
+            list(voters(members))
+        ),
+    )
+    .at(peer_url)
+    .because("another change was made since the decision")
+    .next("plan again from the members as they are now")
 }

@@ -2,7 +2,7 @@
 
 use super::{Ending, Tries, Via, describe, has_peer_url, outcome};
 use crate::context::{Context, Done};
-use crate::etcd::{EtcdClient, EtcdRefusal};
+use crate::etcd::{EtcdClient, EtcdFailure, EtcdRefusal};
 use quorate_proto::etcd::{Member, StatusResponse};
 use quorate_proto::v1::{OrderResult, Problem, RemoveMember};
 use std::time::{Duration, Instant};
@@ -28,6 +28,8 @@ pub enum Decision {
     Mismatch,
     /// The order is for a learner only.
     IsVoter,
+    /// The decision was made on other members.
+    VotersDiffer,
     /// Removal costs the quorum nothing.
     Learner,
     Voter {
@@ -48,6 +50,9 @@ pub fn decide(members: &[Member], order: &RemoveMember) -> Decision {
     }
     if order.learner_only {
         return Decision::IsVoter;
+    }
+    if super::voters(members) != order.expected_voters.iter().copied().collect() {
+        return Decision::VotersDiffer;
     }
     let rest = members
         .iter()
@@ -82,8 +87,15 @@ pub(super) async fn remove(
             Decision::Gone => return Ok(OrderResult::default()),
             Decision::Mismatch => return Err(Ending::Refused(mismatch(&members, order))),
             Decision::IsVoter => return Err(Ending::Refused(is_voter(order))),
+            Decision::VotersDiffer => {
+                let expected = &order.expected_voters;
+                let problem = super::voters_differ(&members, expected, &order.peer_url);
+                return Err(Ending::Refused(problem));
+            }
             Decision::Learner => {}
-            Decision::Voter { target, rest } => make_expendable(via, &target, &rest).await?,
+            Decision::Voter { target, rest } => {
+                make_expendable(via, &target, &rest, order.dead).await?;
+            }
         }
         let Err(failure) = via.client.remove(order.member_id).await else {
             return Ok(OrderResult::default());
@@ -103,7 +115,12 @@ pub(super) async fn remove(
 }
 
 /// Checks that the others can do without this voter, and takes leadership from it.
-async fn make_expendable(via: &Via, target: &Member, rest: &[Member]) -> Result<(), Ending> {
+async fn make_expendable(
+    via: &Via,
+    target: &Member,
+    rest: &[Member],
+    dead: bool,
+) -> Result<(), Ending> {
     let local = via
         .client
         .status()
@@ -114,6 +131,11 @@ async fn make_expendable(via: &Via, target: &Member, rest: &[Member]) -> Result<
         return Err(Ending::Refused(removes_itself(target)));
     }
     let cluster = header.map(|header| header.cluster_id).unwrap_or_default();
+    let said_dead = dead.then_some(target);
+    let said_dead: Vec<Member> = said_dead.into_iter().cloned().collect();
+    if !healthy_of(via, &said_dead, cluster).await.is_empty() {
+        return Err(Ending::Refused(alive(target)));
+    }
     let healthy = healthy_of(via, rest, cluster).await;
     if !keeps_quorum(rest.len(), healthy.len()) {
         return Err(Ending::Refused(would_lose_quorum(target, rest, &healthy)));
@@ -122,6 +144,28 @@ async fn make_expendable(via: &Via, target: &Member, rest: &[Member]) -> Result<
         move_leader(via, target, &healthy).await;
     }
     Ok(())
+}
+
+/// Hands the local member's leadership to the one of the others that is furthest, if it leads.
+pub(crate) async fn give_up_leadership(via: &Via) -> Result<(), Problem> {
+    let told = |failure: EtcdFailure| failure.problem();
+    let status = via.client.status().await.map_err(told)?;
+    let header = status.header.unwrap_or_default();
+    if status.leader != header.member_id {
+        return Ok(());
+    }
+    let members = via.members().await.map_err(told)?;
+    let others: Vec<Member> = members
+        .into_iter()
+        .filter(|member| !member.is_learner && member.id != header.member_id)
+        .collect();
+    let healthy = healthy_of(via, &others, header.cluster_id).await;
+    match healthy.iter().max_by_key(|(_, applied)| *applied) {
+        Some((heir, _)) => via.client.move_leader(*heir).await.map_err(told),
+        None => Err(Problem::new("no-heir", "no other member could lead")
+            .because("none of them answers from here")
+            .next("quorate check")),
+    }
 }
 
 /// Those that answer now, each with the index that it has applied.
@@ -204,6 +248,13 @@ fn is_voter(order: &RemoveMember) -> Problem {
     .next("plan again from the members as they are now")
 }
 
+fn alive(target: &Member) -> Problem {
+    Problem::new("member-alive", "it was said to be dead, and it answers")
+        .at(describe(target))
+        .because("only its agent is away")
+        .next("bring its agent back and remove it without --dead, or power the machine off")
+}
+
 fn removes_itself(target: &Member) -> Problem {
     Problem::new(
         "member-removes-itself",
@@ -246,6 +297,8 @@ mod tests {
             member_id: 4,
             peer_url: "https://10.0.0.4:2380".into(),
             learner_only,
+            expected_voters: vec![1, 2, 4],
+            dead: false,
         };
         let mut moved = voter(4);
         moved.peer_ur_ls = vec!["https://10.0.0.9:2380".into()];
@@ -259,6 +312,13 @@ mod tests {
             (vec![voter(1), learner(4, "")], true, Decision::Learner),
             (vec![voter(1), learner(4, "n4")], false, Decision::Learner),
             (vec![voter(1), voter(4)], true, Decision::IsVoter),
+            // Another change was made since the decision.
+            (vec![voter(1), voter(4)], false, Decision::VotersDiffer),
+            (
+                vec![voter(1), voter(2), voter(3), voter(4)],
+                false,
+                Decision::VotersDiffer,
+            ),
             (
                 vec![voter(1), voter(4), learner(7, "n7"), voter(2)],
                 false,

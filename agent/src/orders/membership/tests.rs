@@ -133,14 +133,26 @@ async fn a_second_member_joins_and_leaves() {
         member_id: target.member_id,
         peer_url: target.peer_url.clone(),
         learner_only: true,
+        expected_voters: Vec::new(),
+        dead: false,
     };
     assert_eq!(
         code(&remove(&through_first, &removal).await),
         "member-is-voter"
     );
     removal.learner_only = false;
+    removal.expected_voters = first.clone();
+    let changed = remove(&through_first, &removal).await;
+    assert_eq!(code(&changed), "voters-changed");
+    removal.expected_voters = voters(&cluster).await;
     let itself = remove(&via(&cluster, 2, AMPLE), &removal).await;
     assert_eq!(code(&itself), "member-removes-itself");
+    // It was said to be dead, and is not.
+    removal.dead = true;
+    let alive = remove(&through_first, &removal).await;
+    assert_eq!(code(&alive), "member-alive");
+    assert_eq!(alive.result.status(), OrderStatus::Refused);
+    removal.dead = false;
     for _ in 0..2 {
         let removed = remove(&through_first, &removal).await.result;
         assert_eq!(removed.status(), OrderStatus::Succeeded, "{removed:?}");
@@ -148,6 +160,39 @@ async fn a_second_member_joins_and_leaves() {
     assert_eq!(voters(&cluster).await, first);
     let gone = promote(&through_first, &target).await;
     assert_eq!(code(&gone), "member-missing");
+
+    // Back under the same name and address, without its data, as another member.
+    cluster.kill(2);
+    std::fs::remove_dir_all(cluster.home(2)).unwrap();
+    let again = join(&mut cluster, 2).await;
+    assert_eq!(again.peer_url, target.peer_url);
+    assert_ne!(again.member_id, target.member_id);
+    let late = remove(&through_first, &removal).await.result;
+    assert_eq!(late.status(), OrderStatus::Succeeded, "{late:?}");
+    assert_eq!(voters(&cluster).await.len(), 2, "an old order is no order");
+}
+
+#[tokio::test]
+async fn leadership_is_handed_on_before_a_member_ends() {
+    let mut cluster = TestCluster::start().await;
+    join(&mut cluster, 2).await;
+    let both = [via(&cluster, 1, AMPLE), via(&cluster, 2, AMPLE)];
+    let leader = async || both[0].client.status().await.unwrap().leader;
+    for _ in 0..2 {
+        let before = leader().await;
+        // A member that does not lead has nothing to hand on: only one of the two moves it.
+        let leads = usize::from(voters(&cluster).await[0] != before);
+        remove::give_up_leadership(&both[leads]).await.unwrap();
+        let since = Instant::now();
+        while leader().await == before || leader().await == 0 {
+            assert!(since.elapsed() < AMPLE, "it still leads");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    let now = leader().await;
+    let follows = usize::from(voters(&cluster).await[0] == now);
+    remove::give_up_leadership(&both[follows]).await.unwrap();
+    assert_eq!(leader().await, now, "a follower moved it");
 }
 
 #[tokio::test]
@@ -157,6 +202,8 @@ async fn the_last_voter_stays() {
         member_id: voters(&cluster).await[0],
         peer_url: cluster.address(1).peer_url,
         learner_only: false,
+        expected_voters: voters(&cluster).await,
+        dead: false,
     };
     let refused = remove(&via(&cluster, 1, AMPLE), &removal).await;
     assert_eq!(refused.result.status(), OrderStatus::Refused);
@@ -175,6 +222,8 @@ async fn a_ghost_learner_is_removed() {
         member_id: ghost,
         peer_url: cluster.address(3).peer_url,
         learner_only: true,
+        expected_voters: Vec::new(),
+        dead: false,
     };
     let mismatch = remove(&through_first, &removal).await;
     assert_eq!(code(&mismatch), "member-mismatch");
@@ -229,6 +278,8 @@ async fn quorum_is_kept() {
             .leader,
         peer_url: cluster.address(1).peer_url,
         learner_only: false,
+        expected_voters: voters(&cluster).await,
+        dead: false,
     };
     let removed = remove(&via(&cluster, 2, AMPLE), &first).await.result;
     assert_eq!(removed.status(), OrderStatus::Succeeded, "{removed:?}");
@@ -242,6 +293,8 @@ async fn quorum_is_kept() {
         member_id: third.member_id,
         peer_url: third.peer_url,
         learner_only: false,
+        expected_voters: Vec::new(),
+        dead: false,
     };
     let stuck = remove(&via(&cluster, 2, Duration::from_secs(3)), &removal).await;
     assert_eq!(stuck.result.status(), OrderStatus::Failed);

@@ -42,6 +42,40 @@ pub fn rotation_plan() -> PlanRotationResponse {
     }
 }
 
+pub fn removal_plan() -> PlanRemovalResponse {
+    let stage = |one: PlanStep| PlanStage { steps: vec![one] };
+    let effect = |change: &str, voters, tolerance| QuorumEffect {
+        change: change.into(),
+        voters,
+        quorum: 2,
+        tolerance,
+    };
+    PlanRemovalResponse {
+        cluster: "prod".into(),
+        node: "cp3".into(),
+        revision: 3,
+        stages: vec![
+            stage(step("lb", "load-balancer", "configuring: cp1, cp2", false)),
+            stage(step(
+                "cp3",
+                "drain",
+                "moving its pods to other nodes",
+                false,
+            )),
+            stage(step(
+                "cp3",
+                "remove",
+                "removing it from etcd through cp1",
+                true,
+            )),
+            stage(step("cp3", "reset", "resetting the machine", false)),
+        ],
+        quorum: vec![effect("now", 3, 1), effect("cp3 is removed", 2, 0)],
+        warnings: vec!["3 voters tolerate 1 failures, the 2 that stay tolerate 0".into()],
+        ..PlanRemovalResponse::default()
+    }
+}
+
 fn carrier(node: &str, place: &str, value: &str, state: &str, next: &str) -> EndpointCarrier {
     EndpointCarrier {
         node: node.into(),

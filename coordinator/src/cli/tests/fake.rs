@@ -23,6 +23,7 @@ pub struct Fake {
     pub plan: Mutex<PlanResponse>,
     pub status: Mutex<StatusResponse>,
     pub rotation: Mutex<PlanRotationResponse>,
+    pub removal: Mutex<PlanRemovalResponse>,
     pub endpoint: Mutex<ShowEndpointResponse>,
     pub certificates: Mutex<ShowCertificatesResponse>,
     /// What each successive watch is told; after the last one a watch stays silent.
@@ -42,6 +43,7 @@ impl Fake {
             plan: Mutex::new(samples::plan()),
             status: Mutex::new(samples::status()),
             rotation: Mutex::new(samples::rotation_plan()),
+            removal: Mutex::new(samples::removal_plan()),
             endpoint: Mutex::new(samples::endpoint()),
             certificates: Mutex::new(samples::certificates()),
             watches: Mutex::default(),
@@ -337,5 +339,24 @@ impl Operator for Fake {
             "names {} +{:?} -{:?}",
             request.cluster, request.add, request.drop
         ))
+    }
+
+    async fn plan_removal(&self, request: Request<RemovalRequest>) -> Answer<PlanRemovalResponse> {
+        let request = request.into_inner();
+        let plan = self.removal.lock().unwrap().clone();
+        ok(PlanRemovalResponse {
+            node: request.node,
+            successor: request.successor,
+            ..plan
+        })
+    }
+
+    async fn remove_node(&self, request: Request<RemovalRequest>) -> Answer<ApplyResponse> {
+        let request = request.into_inner();
+        let verb = if request.replace { "replace" } else { "remove" };
+        let words = [request.node, request.successor, request.address];
+        let words: Vec<String> = words.into_iter().filter(|it| !it.is_empty()).collect();
+        let dead = if request.dead { " dead" } else { "" };
+        self.started(format!("{verb} {}{dead}", words.join(" ")))
     }
 }

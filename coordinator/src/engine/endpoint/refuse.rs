@@ -48,6 +48,14 @@ fn busy(record: &ClusterRecord, what: &str) -> Problem {
 
 /// Joins, other rotations and renewals wait for this one.
 pub fn under_way(record: &ClusterRecord) -> Option<Problem> {
+    if let Some(leaving) = &record.leaving {
+        let (name, node) = (&record.name, &leaving.node);
+        let again = crate::engine::leaving::command(leaving);
+        return Some(
+            busy(record, &format!("{node} is leaving the cluster"))
+                .next(format!("quorate status {name}; go on with: {again}")),
+        );
+    }
     if let Some(rotation) = &record.rotation {
         let what = match &rotation.other {
             Some(other) => format!(

@@ -27,6 +27,9 @@ impl ClusterLoop {
         if view.operation.is_none() {
             return self.begin_due(view).await;
         }
+        if view.record.leaving.is_some() && round.departure.complete {
+            return self.departed(view).await;
+        }
         if view.record.renewal.is_some() && round.renewing.complete {
             return self.complete(view, |record| record.renewal = None).await;
         }
@@ -91,7 +94,7 @@ impl ClusterLoop {
         Ok(true)
     }
 
-    async fn write(
+    pub(in crate::engine) async fn write(
         &mut self,
         view: &View,
         record: &ClusterRecord,
@@ -139,7 +142,9 @@ impl ClusterLoop {
 
     /// At rest: a node that was away when the endpoint moved is brought along; certificates near their end are renewed.
     async fn begin_due(&mut self, view: &View) -> Result<bool, Problem> {
-        if view.record.rotation.is_some() || view.record.renewal.is_some() || view.slot.is_some() {
+        let record = &view.record;
+        let busy = record.rotation.is_some() || record.renewal.is_some();
+        if busy || record.leaving.is_some() || view.slot.is_some() {
             return Ok(false); // the operator's to go on with
         }
         let returned = |name: &String| view.facts.node(&NodeName(name.clone())).connected;
