@@ -15,6 +15,8 @@ pub enum Exit {
     Refused,
     /// The time was up or the watcher left; the operation goes on.
     StillRunning,
+    /// Refused: a removal would cost the quorum.
+    Quorum,
 }
 
 impl Exit {
@@ -27,11 +29,15 @@ impl Exit {
             Exit::Unreachable => 4,
             Exit::Refused => 5,
             Exit::StillRunning => 6,
+            Exit::Quorum => 7,
         }
     }
 
     /// From what the coordinator answered.
     pub fn of(code: Code, problem: &Problem) -> Exit {
+        if is_quorum_loss(problem) {
+            return Exit::Quorum;
+        }
         // Aborted: somebody else was faster, and so nothing was done.
         if is_refusal(problem) || code == Code::Aborted {
             Exit::Refused
@@ -50,6 +56,11 @@ pub fn is_refusal(problem: &Problem) -> bool {
     problem.code.starts_with("refused")
 }
 
+/// A removal that the members left could not decide without.
+pub fn is_quorum_loss(problem: &Problem) -> bool {
+    problem.code == "refused-quorum-loss"
+}
+
 /// Part of `--help` and of the manual.
 pub const HELP: &str = "\
 Exit codes:
@@ -60,6 +71,7 @@ Exit codes:
   4  the coordinator cannot be reached
   5  refused by a safety rule; nothing was changed
   6  not finished in time or detached; the operation goes on
+  7  refused: without the node the cluster would lose its quorum
 
 Environment:
   QUORATE_CONTEXT  file with the coordinator's address and your certificate
@@ -83,6 +95,7 @@ mod tests {
             (Code::Aborted, "conflict-changed", 5),
             (Code::InvalidArgument, "refused-omission", 5),
             (Code::Unavailable, "refused-quorum", 5),
+            (Code::FailedPrecondition, "refused-quorum-loss", 7),
         ] {
             let exit = Exit::of(code, &Problem::new(problem, "x"));
             assert_eq!(exit.code(), want, "{code:?} {problem}");
@@ -99,6 +112,7 @@ mod tests {
             Exit::Unreachable,
             Exit::Refused,
             Exit::StillRunning,
+            Exit::Quorum,
         ] {
             assert!(HELP.contains(&format!("\n  {}  ", exit.code())));
         }

@@ -2,6 +2,7 @@
 
 mod certificates;
 mod endpoint;
+mod node;
 mod options;
 
 use super::exit;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 
 pub use certificates::*;
 pub use endpoint::*;
+pub use node::*;
 pub use options::*;
 
 #[derive(Debug, Parser)]
@@ -156,6 +158,14 @@ mod tests {
                 true,
             ),
             ("certificates set-names --add *.example", false),
+            ("node remove cp3 --yes --timeout 10m", true),
+            ("node remove", false),
+            ("node remove cp3 --dead --dry-run -o json", true),
+            ("node remove cp3 -o json", false),
+            ("node replace cp3", true),
+            ("node replace cp3 cp4 --address 10.0.0.14 --no-wait", true),
+            ("node replace cp3 --address 10.0.0.14", false),
+            ("node replace cp3 cp4 --address cp4.example", false),
         ] {
             let words = std::iter::once("quorate").chain(line.split_whitespace());
             assert_eq!(Cli::try_parse_from(words).is_ok(), ok, "{line}");

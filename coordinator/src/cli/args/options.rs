@@ -71,17 +71,6 @@ pub enum TokenCommand {
     Revoke { id: String },
 }
 
-#[derive(Debug, Subcommand)]
-pub enum NodeCommand {
-    /// Shut a node's agent out for good. Its cluster membership stays as it is.
-    Revoke {
-        name: String,
-        /// Do not ask for the name
-        #[arg(long)]
-        yes: bool,
-    },
-}
-
 #[derive(Debug, Args)]
 pub struct FileArgs {
     /// Cluster file; - reads standard input

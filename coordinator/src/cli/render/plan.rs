@@ -165,7 +165,7 @@ pub(super) fn short_list(names: &[&str]) -> String {
     }
 }
 
-fn quorum(effects: &[QuorumEffect], look: &Look) -> String {
+pub(super) fn quorum(effects: &[QuorumEffect], look: &Look) -> String {
     const COLUMNS: &[Column] = &[
         Column::new("CHANGE"),
         Column::new("VOTERS"),
@@ -211,7 +211,7 @@ fn zones(zones: &[ZoneEffect], look: &Look) -> String {
     grid.render(look)
 }
 
-fn section(out: &mut String, title: &str, body: &str, look: &Look) {
+pub(super) fn section(out: &mut String, title: &str, body: &str, look: &Look) {
     if body.is_empty() {
         return;
     }

@@ -7,4 +7,5 @@ mod endpoint;
 mod failing;
 mod fake;
 mod harness;
+mod leaving;
 mod listener;

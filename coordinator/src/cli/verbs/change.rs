@@ -31,6 +31,8 @@ pub fn ask(console: &Console, question: &str, args: &ChangeArgs) -> Outcome<()> 
 pub fn refused(refusals: &[Problem]) -> Option<Exit> {
     if refusals.is_empty() {
         None
+    } else if refusals.iter().any(exit::is_quorum_loss) {
+        Some(Exit::Quorum)
     } else if refusals.iter().any(exit::is_refusal) {
         Some(Exit::Refused)
     } else {

@@ -7,6 +7,7 @@ pub mod certificates;
 mod change;
 pub mod endpoint;
 pub mod health;
+pub mod leaving;
 pub mod local;
 pub mod nodes;
 pub mod tokens;

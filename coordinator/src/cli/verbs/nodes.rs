@@ -1,6 +1,6 @@
 //! `quorate nodes`, `quorate node`, and the audit trail.
 
-use super::Session;
+use super::{Session, leaving};
 use crate::cli::args::{AuditArgs, NodeCommand, OutputArgs};
 use crate::cli::confirm;
 use crate::cli::connect::{SHORT, call};
@@ -18,7 +18,14 @@ pub async fn list(session: &Session<'_>, output: OutputArgs) -> Outcome<Exit> {
 }
 
 pub async fn act(session: &Session<'_>, command: NodeCommand) -> Outcome<Exit> {
-    let NodeCommand::Revoke { name, yes } = command;
+    match command {
+        NodeCommand::Remove(args) => leaving::remove(session, args).await,
+        NodeCommand::Replace(args) => leaving::replace(session, args).await,
+        NodeCommand::Revoke { name, yes } => revoke(session, name, yes).await,
+    }
+}
+
+async fn revoke(session: &Session<'_>, name: String, yes: bool) -> Outcome<Exit> {
     let what = format!(
         "This shuts the agent of {} out for good: it takes no orders until it is enrolled again.\n\
          What runs on the node, its cluster membership included, stays as it is.",
