@@ -8,6 +8,7 @@ mod formation;
 mod ipv6;
 mod kubernetes;
 mod load;
+mod removal;
 mod rotation;
 mod rotation_faults;
 mod rotation_kubernetes;

@@ -76,12 +76,17 @@ impl Fleet {
     fn enroll(&self, host: &Host) -> Result<()> {
         host.install_debs(&[&packages()?.agent])?;
         let printed = self.quorate(&["token", "create", "--node", host.name()])?;
-        let token = printed
-            .split_whitespace()
-            .find(|word| word.starts_with("q1."))
-            .with_context(|| format!("no token in: {printed}"))?;
+        let token = token_in(&printed)?;
         host.ok(["quorate-agent", "enroll", token])?;
         Ok(())
+    }
+
+    /// A host that has left a cluster, or was given up: its certificate was taken back.
+    pub fn enroll_again(&self, host: &Host) -> Result<()> {
+        let printed = self.quorate(&["token", "create", "--node", host.name()])?;
+        let token = token_in(&printed)?;
+        host.ok(["quorate-agent", "enroll", "--force", token])?;
+        self.wait_connected(host.name())
     }
 
     pub fn wait_connected(&self, node: &str) -> Result<()> {
@@ -90,10 +95,10 @@ impl Fleet {
             &format!("{node} to be connected"),
             || {
                 let nodes = self.json(&["nodes"])?;
-                let found = nodes["nodes"]
-                    .as_array()
-                    .and_then(|all| all.iter().find(|n| n["name"] == node));
-                Ok(found.filter(|n| n["connected"] == true).map(|_| ()))
+                // An earlier machine of the name may be listed too, as one that was revoked.
+                let connected = |one: &Value| one["name"] == node && one["connected"] == true;
+                let nodes = nodes["nodes"].as_array().context("no nodes")?;
+                Ok(nodes.iter().any(connected).then_some(()))
             },
         )
     }
@@ -210,6 +215,11 @@ impl Fleet {
             bail!("it is {}: {}", status["health"], status["waiting_on"]);
         })
     }
+}
+
+fn token_in(printed: &str) -> Result<&str> {
+    let token = printed.split_whitespace().find(|it| it.starts_with("q1."));
+    token.with_context(|| format!("no token in: {printed}"))
 }
 
 fn command<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
