@@ -26,6 +26,8 @@ pub mod init;
 pub mod kubelet;
 pub mod labels;
 pub mod layout;
+#[cfg(test)]
+mod leaving_tests;
 pub mod manifests;
 pub mod mark;
 pub mod member;
