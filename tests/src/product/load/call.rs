@@ -227,7 +227,7 @@ async fn ask(mut sender: Sender, request: Request<Body>) -> Result<(), Unanswere
         .await
         .map_err(|error| Unanswered::NeverSent(broken(error)))?;
     let response = sender.send_request(request).await.map_err(|error| {
-        let never_sent = error.is_canceled();
+        let never_sent = error.is_canceled() || was_too_late(&error);
         let failure = broken(error);
         match never_sent {
             true => Unanswered::NeverSent(failure),
@@ -235,6 +235,16 @@ async fn ask(mut sender: Sender, request: Request<Body>) -> Result<(), Unanswere
         }
     })?;
     answered(response).await.map_err(Unanswered::Failed)
+}
+
+/// The server had said that it goes, and which request is the last that it takes; this one came after it. Nothing was done of it, and
+/// clients send it again elsewhere (RFC 9113, 6.8).
+fn was_too_late(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error);
+    let cause = cause.and_then(|it| it.downcast_ref::<h2::Error>());
+    cause.is_some_and(|it| {
+        it.is_go_away() && it.is_remote() && it.reason() == Some(h2::Reason::NO_ERROR)
+    })
 }
 
 async fn answered(response: Response<Incoming>) -> Result<(), Failure> {
