@@ -187,6 +187,7 @@ fn apply_membership(
                 lose(members, peer_url, true);
                 members.retain(|m| &m.peer_url != peer_url);
             }
+            facts.etcd.stable_since = Some(now);
         }
     }
     Some(step)

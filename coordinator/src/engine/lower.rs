@@ -243,7 +243,11 @@ impl Ground<'_> {
             .or_else(|| spec.members().next().map(|n| n.config.name.clone()));
         Action::Preflight(Preflight {
             digest: digest.to_owned(),
-            reach: reach(spec, node),
+            reach: reach(spec, node)
+                .into_iter()
+                // Whoever goes need not be reached, and may be dead.
+                .filter(|peer| !self.intent.is_leaving(&NodeName(peer.node.clone())))
+                .collect(),
             wanted_packages: self.packages(node),
             coordinator_unix_ms: self.now_ms as i64,
             first_member: !self.record.formed && founder.as_deref() == Some(&node.config.name),
