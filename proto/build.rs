@@ -28,6 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             "quorate.v1.OrderDone",
             "quorate.v1.EnrollRequest",
             "quorate.v1.CreateTokenResponse",
+            "quorate.v1.BackupChunk",
         ])
         .compile_fds(ours)?;
 

@@ -53,6 +53,12 @@ enum Command {
         #[arg(long)]
         force: bool,
     },
+    /// Dial these addresses of the coordinator first; those known already stay behind them.
+    Coordinator {
+        /// As `quorate restore --advertise` or `quorate init --advertise` was given them
+        #[arg(required = true, value_name = "HOST:PORT")]
+        addresses: Vec<String>,
+    },
     /// Carry out an accepted order (what a transient unit does).
     #[command(hide = true)]
     Execute { id: String },
@@ -106,6 +112,7 @@ fn dispatch(command: Command, paths: Paths) -> Result<ExitCode, Problem> {
             let token = read_token(token)?;
             in_runtime(enroll_here(&paths, &token, Options { name, force }))?;
         }
+        Command::Coordinator { addresses } => in_runtime(lead_to(&paths, &addresses))?,
         Command::Status { output } => return show_status(&paths, output),
         Command::Version => println!("quorate-agent {}", env!("CARGO_PKG_VERSION")),
     }
@@ -127,6 +134,15 @@ async fn enroll_here(paths: &Paths, token: &JoinToken, options: Options) -> Resu
             .because(problem.to_string())
             .next("journalctl -u quorate-agent"));
         }
+    }
+    Ok(())
+}
+
+async fn lead_to(paths: &Paths, addresses: &[String]) -> Result<(), Problem> {
+    let known = enroll::lead_to(paths, addresses).await?;
+    println!("the coordinator is looked for at {}", known.join(", then "));
+    if enroll::restart_daemon().await? {
+        println!("quorate-agent.service is running; see: quorate-agent status");
     }
     Ok(())
 }

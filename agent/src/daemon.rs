@@ -182,7 +182,7 @@ fn notify(state: &[NotifyState<'_>]) {
     }
 }
 
-fn not_enrolled() -> Problem {
+pub fn not_enrolled() -> Problem {
     Problem::new("not-enrolled", "this node is not enrolled").next(
         "get a token from the coordinator (quorate token create), then: quorate-agent enroll TOKEN",
     )

@@ -1,13 +1,14 @@
 //! Turns a join token into an identity. The key is made here and stays here; the server is checked before the token is sent.
 
+use crate::daemon::not_enrolled;
 use crate::host::{files, service};
-use crate::identity::{AgentIdentity, Granted};
+use crate::identity::{AgentIdentity, Granted, merge_endpoints};
 use crate::link::dial;
 use crate::link::failure::Failure;
 use crate::paths::Paths;
 use quorate_pki::KeyRequest;
 use quorate_proto::limits::MAX_ENROLL_BYTES;
-use quorate_proto::token::{JoinToken, is_dns_name};
+use quorate_proto::token::{JoinToken, is_dns_name, parse_endpoint};
 use quorate_proto::v1::enrollment_client::EnrollmentClient;
 use quorate_proto::v1::{EnrollRequest, EnrollResponse, Problem};
 use serde::{Deserialize, Serialize};
@@ -57,7 +58,7 @@ pub async fn enroll(
     let identity = AgentIdentity::assemble(
         answer.node_id,
         answer.node_name,
-        vec![token.session.clone()],
+        token.addresses().into_iter().map(|it| it.session).collect(),
         request.key_pem,
         granted,
     )?;
@@ -68,6 +69,20 @@ pub async fn enroll(
     identity.save(paths)?;
     files::remove(&pending_file(paths))?;
     Ok(identity)
+}
+
+/// Other addresses of the same coordinator: who is there still has to show a certificate of its authority. Returns all that are
+/// known now, in the order in which they are dialled.
+pub async fn lead_to(paths: &Paths, addresses: &[String]) -> Result<Vec<String>, Problem> {
+    let mut identity = AgentIdentity::load(paths)?.ok_or_else(not_enrolled)?;
+    for address in addresses {
+        parse_endpoint(address)?;
+    }
+    identity.endpoints = merge_endpoints(&identity.endpoints, addresses);
+    // The daemon writes the identity too.
+    stop_daemon().await?;
+    identity.save(paths)?;
+    Ok(identity.endpoints)
 }
 
 /// Has the daemon take up the new identity, where systemd runs.
@@ -104,10 +119,13 @@ async fn ask(
             node_name: name.to_owned(),
             machine_id: crate::observe::host::machine_id(paths),
         };
-        match ask_once(token, request).await {
-            Ok(answer) => return Ok(answer),
-            Err((problem, false)) => return Err(problem),
-            Err((problem, true)) => last = Some(problem),
+        // Whichever address answers: it is the same coordinator behind all of them.
+        for address in token.addresses() {
+            match ask_once(&token.pin, &address.enroll, request.clone()).await {
+                Ok(answer) => return Ok(answer),
+                Err((problem, false)) => return Err(problem),
+                Err((problem, true)) => last = Some(problem),
+            }
         }
     }
     Err(last.unwrap_or_else(|| Problem::new("enroll", "no attempt was made")))
@@ -115,20 +133,19 @@ async fn ask(
 
 /// The flag says whether another try makes sense.
 async fn ask_once(
-    token: &JoinToken,
+    pin: &str,
+    endpoint: &str,
     request: EnrollRequest,
 ) -> Result<EnrollResponse, (Problem, bool)> {
-    let config = quorate_pki::pinned_client_config(&token.pin).map_err(|error| {
+    let config = quorate_pki::pinned_client_config(pin).map_err(|error| {
         let problem = Problem::new("token-malformed", "the token's pin cannot be used");
         (problem.because(error.to_string()), false)
     })?;
     // The handshake is complete, and with it the check of the pin, before anything is sent.
-    let channel = dial::connect(&token.enroll, config)
-        .await
-        .map_err(|failure| {
-            let passing = failure.problem.code == "coordinator-unreachable";
-            (failure.problem, passing)
-        })?;
+    let channel = dial::connect(endpoint, config).await.map_err(|failure| {
+        let passing = failure.problem.code == "coordinator-unreachable";
+        (failure.problem, passing)
+    })?;
     let mut client = EnrollmentClient::new(channel)
         .max_encoding_message_size(MAX_ENROLL_BYTES)
         .max_decoding_message_size(MAX_ENROLL_BYTES);
@@ -136,11 +153,11 @@ async fn ask_once(
         Ok(Ok(answer)) => Ok(answer.into_inner()),
         Ok(Err(status)) => {
             let passing = Failure::is_passing(&status);
-            Err((refused(&token.enroll, &status), passing))
+            Err((refused(endpoint, &status), passing))
         }
         Err(_) => {
             let problem = Problem::new("coordinator-silent", "the coordinator did not answer");
-            Err((problem.at(&token.enroll), true))
+            Err((problem.at(endpoint), true))
         }
     }
 }

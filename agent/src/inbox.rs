@@ -9,6 +9,9 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fence {
     pub epoch: u64,
+    /// That the epoch was really given out, as its coordinator's welcome said: for one that was superseded and does not know.
+    #[serde(default)]
+    pub proof: Vec<u8>,
     /// Cluster -> revision of its file.
     pub generations: BTreeMap<String, u64>,
 }
@@ -62,14 +65,27 @@ impl Fence {
             ),
         )
         .because("stale coordinator: an old copy of its state runs somewhere")
-        .next("stop the old coordinator; if it was restored on purpose, enrol this node again with --force"))
+        .next("stop the old coordinator; one that was brought back on purpose is brought back with: quorate restore"))
     }
 
     /// Raises to what was seen; returns whether anything changed and has to be stored.
     pub fn raise_epoch(&mut self, epoch: u64) -> bool {
         let higher = epoch > self.epoch;
-        self.epoch = self.epoch.max(epoch);
+        if higher {
+            self.epoch = epoch;
+            self.proof.clear();
+        }
         higher
+    }
+
+    /// The same, by a welcome that carries the proof.
+    pub fn raise_proven(&mut self, epoch: u64, proof: &[u8]) -> bool {
+        let higher = self.raise_epoch(epoch);
+        let news = epoch == self.epoch && self.proof != proof;
+        if news {
+            self.proof = proof.to_vec();
+        }
+        higher || news
     }
 
     pub fn raise(&mut self, order: &Order) -> bool {
@@ -208,6 +224,7 @@ mod tests {
     fn table() {
         let fence = Fence {
             epoch: 5,
+            proof: Vec::new(),
             generations: BTreeMap::from([("c1".to_owned(), 7)]),
         };
         let running = || State::Running {
@@ -325,5 +342,18 @@ mod tests {
         assert_eq!(fence.generations["c1"], 4);
         assert!(!fence.raise_epoch(2));
         assert!(fence.raise_epoch(3));
+    }
+
+    #[test]
+    fn a_proof_belongs_to_its_epoch() {
+        let mut fence = Fence::default();
+        assert!(fence.raise_proven(2, b"two"));
+        assert!(!fence.raise_proven(2, b"two"));
+        assert!(!fence.raise_proven(1, b"one"));
+        assert_eq!(fence.proof, b"two");
+        assert!(fence.raise(&check(1, 3)));
+        assert!(fence.proof.is_empty());
+        assert!(fence.raise_proven(3, b"three"));
+        assert_eq!((fence.epoch, fence.proof.as_slice()), (3, &b"three"[..]));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! What an order does is behind [`Handler`], so that a simulator runs thousands of agents through this very code.
 //! - [`dial`]: TLS and HTTP/2; [`session`]: one session from hello to its end; [`outbox`]: what waits to be sent;
-//!   [`backoff`]: when to dial again; [`failure`]: errors of the network by name.
+//!   [`backoff`]: when to dial again; [`telling`]: lets a superseded coordinator know; [`failure`]: errors of the network by name.
 
 pub mod backoff;
 pub mod dial;
@@ -10,6 +10,7 @@ pub mod failure;
 mod greeting;
 pub mod outbox;
 pub mod session;
+mod telling;
 
 use crate::identity::merge_endpoints;
 use backoff::{Backoff, Ended};

@@ -234,6 +234,8 @@ impl Handler for Runner {
             boot_id: crate::observe::host::boot_id(&self.settings.paths),
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             highest_epoch: book.fence.epoch,
+            epoch_proof: book.fence.proof.clone(),
+            telling: false,
             running_orders: book.journal.unfinished(),
             finished_unacknowledged: book.journal.unacknowledged(),
         }
@@ -242,7 +244,7 @@ impl Handler for Runner {
     fn welcome(&self, welcome: &Welcome) -> Result<(), Problem> {
         let mut book = self.book();
         book.fence.admit_epoch(welcome.epoch)?;
-        if book.fence.raise_epoch(welcome.epoch) {
+        if book.fence.raise_proven(welcome.epoch, &welcome.epoch_proof) {
             store_fence(&self.settings.paths, &book.fence)?;
         }
         let announced = welcome.endpoints.clone();

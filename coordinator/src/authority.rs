@@ -23,7 +23,7 @@ pub use tokens::NewToken;
 pub use users::MAX_USER_VALIDITY;
 
 use crate::clock;
-use crate::store::{Entry, Key, Kind, Prefix, Store, StoreError, Transaction};
+use crate::store::{Entry, Key, Kind, Prefix, Store, StoreError};
 use limit::FailureLimit;
 use quorate_pki::{
     Authority as Ca, Hot, Identity, Issued, Leaf, Name, PkiError, Role, TlsMaterial, Usage,
@@ -101,17 +101,13 @@ impl Authority {
         self.ca.spki_pin()
     }
 
-    /// The next epoch, durably: higher than that of any earlier start. The clock is part of it, so that a state that
-    /// was restored from a backup does not go back to an epoch that was used before.
-    pub async fn next_epoch(&self) -> Result<u64, Problem> {
-        let key = Key::meta("epoch");
-        let last: u64 = self.store.read(&key)?.unwrap_or_default();
-        let seconds = u64::try_from(clock::unix()).unwrap_or_default();
-        let epoch = seconds.max(last.saturating_add(1));
-        self.store
-            .commit(Transaction::new().put(key, &epoch))
-            .await?;
-        Ok(epoch)
+    /// Proof for who holds the same authority: see [`Ca::seal`].
+    pub fn seal(&self, purpose: &str, data: &[u8]) -> Vec<u8> {
+        self.ca.seal(purpose, data)
+    }
+
+    pub fn is_sealed(&self, purpose: &str, data: &[u8], seal: &[u8]) -> bool {
+        self.ca.is_sealed(purpose, data, seal)
     }
 
     /// The record of a node that may talk to us.

@@ -34,13 +34,13 @@ pub struct InitReport {
     pub pin: String,
 }
 
-/// `advertise` is host:port. Refuses where there is a coordinator already.
+/// `advertise` are host:port, the preferred one first. Refuses where there is a coordinator already.
 pub async fn initialise(
     state_dir: &Path,
     config_dir: &Path,
-    advertise: &str,
+    advertise: &[String],
 ) -> Result<InitReport, Problem> {
-    let endpoint = parse_endpoint(advertise)?;
+    let config = config_for(state_dir, advertise)?;
     let config_path = config_dir.join("coordinator.yaml");
     if config_path.exists() {
         return Err(Problem::new(
@@ -50,15 +50,6 @@ pub async fn initialise(
         .at(config_path.display().to_string())
         .next("quorate status; to start over, stop it and move its state and configuration away"));
     }
-    let config = Config {
-        advertise: advertise.to_owned(),
-        listen: listen_address(&endpoint)?,
-        enroll_listen: None,
-        enroll_advertise: None,
-        metrics: Some(METRICS),
-        state_dir: state_dir.to_owned(),
-    };
-    config.enroll_listen()?;
     make_folder(state_dir, 0o700)?;
     make_folder(config_dir, 0o755)?;
     let files = Files::new(state_dir);
@@ -66,9 +57,9 @@ pub async fn initialise(
         files.create_ca(clock::now())?;
     }
     let store = Arc::new(Store::open(&state_dir.join("store"))?);
-    let names = server_names(&endpoint.host, &hostname())?;
+    let names = server_names(&config.hosts()?, &hostname())?;
     let authority = Authority::open(state_dir, names, Arc::clone(&store))?;
-    let context = first_admin(&authority, advertise).await?;
+    let context = first_admin(&authority, "init", &config.advertise).await?;
     let pin = authority.pin();
     store.close().await;
     let context_path = config_dir.join("context.yaml");
@@ -84,7 +75,31 @@ pub async fn initialise(
     })
 }
 
-async fn first_admin(authority: &Authority, advertise: &str) -> Result<Context, Problem> {
+/// What `init` writes for these addresses.
+pub(crate) fn config_for(state_dir: &Path, advertise: &[String]) -> Result<Config, Problem> {
+    let (first, also) = advertise
+        .split_first()
+        .ok_or_else(|| Problem::new("endpoint-malformed", "there is no address to advertise"))?;
+    let config = Config {
+        advertise: first.clone(),
+        advertise_also: also.to_vec(),
+        listen: listen_address(&parse_endpoint(first)?)?,
+        enroll_listen: None,
+        enroll_advertise: None,
+        metrics: Some(METRICS),
+        state_dir: state_dir.to_owned(),
+    };
+    // Before anything is made: what the daemon would not take at its start.
+    config_text(&config)?;
+    Ok(config)
+}
+
+/// Access for root on this machine.
+pub(crate) async fn first_admin(
+    authority: &Authority,
+    who: &str,
+    advertise: &str,
+) -> Result<Context, Problem> {
     let key = KeyRequest::generate().map_err(crate::authority::problem)?;
     let request = CreateUserRequest {
         name: FIRST_ADMIN.to_owned(),
@@ -92,7 +107,7 @@ async fn first_admin(authority: &Authority, advertise: &str) -> Result<Context, 
         csr_pem: key.csr_pem.clone(),
         validity_seconds: ADMIN_VALIDITY_SECONDS,
     };
-    let granted = authority.create_user("init", &request).await?;
+    let granted = authority.create_user(who, &request).await?;
     Ok(Context {
         name: "local".to_owned(),
         server: advertise.to_owned(),
@@ -113,7 +128,7 @@ fn listen_address(endpoint: &quorate_proto::v1::Endpoint) -> Result<SocketAddr, 
     Ok(SocketAddr::new(any, port))
 }
 
-fn config_text(config: &Config) -> Result<String, Problem> {
+pub(crate) fn config_text(config: &Config) -> Result<String, Problem> {
     let body = serde_saphyr::to_string(config)
         .map_err(|error| Problem::new("internal", format!("cannot write YAML: {error}")))?;
     // Read back now rather than at the daemon's start.
@@ -124,7 +139,7 @@ fn config_text(config: &Config) -> Result<String, Problem> {
 }
 
 /// Gives the state to the daemon's user. Only root can, and only root needs to.
-fn hand_over(state_dir: &Path) -> Result<Option<String>, Problem> {
+pub(crate) fn hand_over(state_dir: &Path) -> Result<Option<String>, Problem> {
     if !geteuid().is_root() {
         return Ok(None);
     }
@@ -163,7 +178,9 @@ mod tests {
     async fn once_and_not_again() {
         let folder = tempfile::tempdir().unwrap();
         let (state, config) = (folder.path().join("state"), folder.path().join("etc"));
-        let report = initialise(&state, &config, "10.0.0.1:7443").await.unwrap();
+        let report = initialise(&state, &config, &["10.0.0.1:7443".to_owned()])
+            .await
+            .unwrap();
         let read = Config::load(&report.config).unwrap();
         assert_eq!(
             (read.advertise.as_str(), read.listen.port()),
@@ -178,7 +195,7 @@ mod tests {
         assert_eq!(mode(&state.join("ca/ca.key")), 0o600);
 
         let before = std::fs::read(state.join("ca/ca.crt")).unwrap();
-        let again = initialise(&state, &config, "10.0.0.2:7443")
+        let again = initialise(&state, &config, &["10.0.0.2:7443".to_owned()])
             .await
             .unwrap_err();
         assert_eq!(again.code, "exists-coordinator");
@@ -189,9 +206,13 @@ mod tests {
     async fn an_interrupted_one_is_completed() {
         let folder = tempfile::tempdir().unwrap();
         let (state, config) = (folder.path().join("state"), folder.path().join("etc"));
-        let first = initialise(&state, &config, "a.example:7443").await.unwrap();
+        let first = initialise(&state, &config, &["a.example:7443".to_owned()])
+            .await
+            .unwrap();
         std::fs::remove_file(&first.config).unwrap();
-        let second = initialise(&state, &config, "a.example:7443").await.unwrap();
+        let second = initialise(&state, &config, &["a.example:7443".to_owned()])
+            .await
+            .unwrap();
         assert_eq!(first.pin, second.pin);
     }
 
@@ -199,7 +220,7 @@ mod tests {
     async fn a_wrong_address_changes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         for wrong in ["", "host", "host:0", "http://host:1", "host:65535"] {
-            let refused = initialise(folder.path(), folder.path(), wrong).await;
+            let refused = initialise(folder.path(), folder.path(), &[wrong.to_owned()]).await;
             assert!(refused.is_err(), "{wrong}");
         }
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);

@@ -7,14 +7,15 @@ pub use config::{Config, METRICS};
 
 use crate::artifacts::Artifacts;
 use crate::authority::{Authority, server_names};
+use crate::backup::Place;
 use crate::engine::{Engine, bridge};
 use crate::files::hostname;
 use crate::metrics;
 use crate::server::{self, Parts};
-use crate::sessions::Sessions;
+use crate::sessions::{SUPERSEDED, Sessions};
 use crate::store::Store;
+use crate::tenure::Tenure;
 use anyhow::Context;
-use quorate_proto::token::parse_endpoint;
 use quorate_proto::v1::Problem;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -61,7 +62,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     notify::ready();
     tracing::info!(
         version = VERSION,
-        epoch = daemon.parts.epoch,
+        epoch = daemon.parts.tenure.epoch(),
         sessions = %daemon.session_address,
         enrolment = %daemon.enroll_address,
         metrics = daemon.metrics_address.map(|at| at.to_string()),
@@ -83,11 +84,12 @@ impl Daemon {
     pub async fn start(config: &Config) -> Result<Self, Problem> {
         let state = &config.state_dir;
         let store = Arc::new(Store::open(&state.join("store"))?);
-        let host = parse_endpoint(&config.advertise)?.host;
-        let names = server_names(&host, &hostname())?;
+        let names = server_names(&config.hosts()?, &hostname())?;
         let authority = Arc::new(Authority::open(state, names, Arc::clone(&store))?);
         // Before anything can be ordered: an order of this run is never taken for one of an earlier run.
-        let epoch = authority.next_epoch().await?;
+        let tenure = Tenure::begin(Arc::clone(&store), Arc::clone(&authority)).await?;
+        let tenure = Arc::new(tenure);
+        let epoch = tenure.epoch();
         let (sessions, events) = Sessions::new();
         let sessions = Arc::new(sessions);
         let artifacts = Artifacts::open(state.join("artifacts"), Arc::clone(&store))?;
@@ -107,25 +109,28 @@ impl Daemon {
             VERSION,
             bridge::events(events),
         )?;
+        if tenure.newer().is_some() {
+            engine.stop();
+        }
         let parts = Parts {
             store,
             authority,
             sessions,
             artifacts,
-            engine,
-            epoch,
-            session_address: config.advertise.clone(),
-            enroll_address: config.enroll_advertise()?,
+            engine: Arc::clone(&engine) as _,
+            tenure,
+            place: Arc::new(Place::of(config)?),
+            addresses: config.addresses()?,
         };
         let listeners = Listeners {
             sessions: session_listener,
             enrolment: enroll_listener,
             metrics,
         };
-        Daemon::serve(parts, listeners)
+        Daemon::serve(parts, &engine, listeners)
     }
 
-    fn serve(parts: Parts, listeners: Listeners) -> Result<Self, Problem> {
+    fn serve(parts: Parts, engine: &Arc<Engine>, listeners: Listeners) -> Result<Self, Problem> {
         let Listeners {
             sessions,
             enrolment,
@@ -146,6 +151,9 @@ impl Daemon {
         let authority = Arc::clone(&parts.authority);
         let stop = shutdown.clone();
         tasks.spawn(async move { authority.upkeep(stop).await });
+        let stepping_back = step_back(parts.clone(), Arc::clone(engine));
+        let stop = shutdown.clone();
+        tasks.spawn(async move { stop.run_until_cancelled(stepping_back).await.unwrap_or(()) });
         tasks.close();
         Ok(Daemon {
             parts,
@@ -181,6 +189,13 @@ fn metrics_listener(address: SocketAddr, store: &Store) -> Option<TcpListener> {
             None
         }
     }
+}
+
+/// Once agents obey a newer coordinator, this one decides nothing any more and lets its agents go there.
+async fn step_back(parts: Parts, engine: Arc<Engine>) {
+    parts.tenure.superseded().await;
+    engine.stop();
+    parts.sessions.end_all(SUPERSEDED);
 }
 
 async fn until_end(

@@ -19,9 +19,11 @@ pub use status::{problem, to_status};
 
 use crate::artifacts::Artifacts;
 use crate::authority::Authority;
+use crate::backup::Place;
 use crate::engine::api::EngineApi;
 use crate::sessions::Sessions;
 use crate::store::Store;
+use crate::tenure::Tenure;
 use agent::AgentService;
 use authorize::Authorize;
 use enrollment::EnrollmentService;
@@ -30,6 +32,7 @@ use operator::OperatorService;
 use quorate_proto::limits::{
     KEEPALIVE_INTERVAL_SECONDS, KEEPALIVE_TIMEOUT_SECONDS, MAX_ENROLL_BYTES, MAX_MESSAGE_BYTES,
 };
+use quorate_proto::token::Address;
 use quorate_proto::v1::agent_server::AgentServer;
 use quorate_proto::v1::enrollment_server::EnrollmentServer;
 use quorate_proto::v1::operator_server::OperatorServer;
@@ -64,10 +67,11 @@ pub struct Parts {
     pub sessions: Arc<Sessions>,
     pub artifacts: Arc<Artifacts>,
     pub engine: Arc<dyn EngineApi>,
-    pub epoch: u64,
-    /// Addresses that agents and operators dial, as host:port.
-    pub session_address: String,
-    pub enroll_address: String,
+    pub tenure: Arc<Tenure>,
+    /// What a backup holds beside the records.
+    pub place: Arc<Place>,
+    /// Where agents reach this coordinator, the preferred address first.
+    pub addresses: Vec<Address>,
 }
 
 /// Serves agents and operators until `shutdown`, then until the calls under way have ended.
@@ -79,7 +83,7 @@ pub async fn serve_mutual(
     let authority = Arc::clone(&parts.authority);
     let config = move || authority.mutual_config();
     let incoming = listener::accept(listener, config, Limits::MUTUAL, shutdown.clone());
-    let authorize = Authorize::new(Arc::clone(&parts.authority));
+    let authorize = Authorize::new(Arc::clone(&parts.authority), Arc::clone(&parts.tenure));
     let agent = AgentServer::new(AgentService::new(parts.clone(), shutdown.clone()))
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
@@ -105,7 +109,7 @@ pub async fn serve_enrollment(
     let authority = Arc::clone(&parts.authority);
     let config = move || authority.enroll_config();
     let incoming = listener::accept(listener, config, Limits::ENROLLMENT, shutdown.clone());
-    let authorize = Authorize::new(Arc::clone(&parts.authority));
+    let authorize = Authorize::new(Arc::clone(&parts.authority), Arc::clone(&parts.tenure));
     let enrollment = EnrollmentServer::new(EnrollmentService::new(parts.authority, parts.sessions))
         .max_decoding_message_size(MAX_ENROLL_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);

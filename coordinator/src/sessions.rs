@@ -228,6 +228,9 @@ impl Sessions {
     }
 }
 
+/// What agents of a superseded coordinator are told.
+pub const SUPERSEDED: &str = "there is a newer coordinator";
+
 impl NodeView {
     /// Whether it has a session and was heard of lately.
     pub fn is_alive(&self, now: Instant) -> bool {

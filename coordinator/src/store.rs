@@ -10,13 +10,14 @@
 //! - `disk`: sled behind the recipe that makes it safe; `export`, `tail`: the second copy it is rebuilt from;
 //!   `recovery`: what happens at open; `durable`: these together.
 
+mod copy;
 mod disk;
 mod durable;
 mod error;
 mod export;
 mod held;
 mod key;
-mod line;
+pub(crate) mod line;
 mod lock;
 mod record;
 mod recovery;
@@ -25,10 +26,12 @@ mod tail;
 mod transaction;
 mod writer;
 
+pub use copy::Copy;
 pub use error::StoreError;
 pub use held::Held;
 pub use key::{Key, Kind, Prefix, number};
 pub use record::Revision;
+pub(crate) use recovery::GAP;
 pub use transaction::{AuditRecord, Condition, Transaction};
 
 use durable::Durable;

@@ -2,6 +2,9 @@
 
 /// Largest message of the control stream and of an operator's call: a cluster file with its add-on manifests fits.
 pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+/// An epoch's upper bits are the tenure: when the coordinator was last restored from a backup, 0 if never. The lower bits grow with
+/// each start. So what was restored later outranks what was not, however often that is started again.
+pub const EPOCH_TENURE_SHIFT: u32 = 32;
 /// Largest enrolment message: a token and one certificate request.
 pub const MAX_ENROLL_BYTES: usize = 16 * 1024;
 /// Bytes of one artifact chunk: large enough to fill a link, small enough to share a connection with orders.

@@ -1,6 +1,8 @@
 //! Messages that carry secrets are printed without them.
 
-use crate::v1::{CreateTokenResponse, Delivery, EnrollRequest, JoinMaterial, OrderDone};
+use crate::v1::{
+    BackupChunk, CreateTokenResponse, Delivery, EnrollRequest, JoinMaterial, OrderDone,
+};
 use std::fmt;
 
 impl fmt::Debug for JoinMaterial {
@@ -20,6 +22,12 @@ impl fmt::Debug for OrderDone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let id = self.result.as_ref().map(|result| result.id.as_str());
         write!(f, "OrderDone({id:?}, sealed {} bytes)", self.sealed.len())
+    }
+}
+
+impl fmt::Debug for BackupChunk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BackupChunk({} bytes, redacted)", self.data.len())
     }
 }
 

@@ -11,8 +11,10 @@ use zeroize::Zeroizing;
 
 /// Says how the rest is read; a later form gets a prefix of its own.
 const PREFIX: &str = "q1.";
-/// Longest token that is looked at: two endpoints with full DNS names and a node name fit twice.
-const MAX_TOKEN: usize = 4096;
+/// Addresses of one coordinator: an address and a name on each of two networks.
+pub const MAX_ADDRESSES: usize = 4;
+/// Longest token that is looked at: so many pairs of endpoints with full DNS names, and a node name, fit twice.
+pub const MAX_TOKEN: usize = 8 * 1024;
 /// Longest id or secret; the coordinator makes far shorter ones.
 const MAX_WORD: usize = 128;
 /// Shortest secret that could hold 128 bits in base64.
@@ -32,8 +34,18 @@ pub struct JoinToken {
     pub enroll: String,
     /// host:port of the agents' service.
     pub session: String,
+    /// Where else the same coordinator is reached, in the order of preference.
+    pub further: Vec<Address>,
     /// The only node name that may use it; empty: any.
     pub node: String,
+}
+
+/// One way to a coordinator: its two services, each as host:port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Address {
+    pub enroll: String,
+    pub session: String,
 }
 
 #[derive(Serialize)]
@@ -43,6 +55,8 @@ struct Outgoing<'a> {
     pin: &'a str,
     enroll: &'a str,
     session: &'a str,
+    #[serde(skip_serializing_if = "<[Address]>::is_empty")]
+    further: &'a [Address],
     node: &'a str,
 }
 
@@ -54,6 +68,8 @@ struct Incoming {
     pin: String,
     enroll: String,
     session: String,
+    #[serde(default)]
+    further: Vec<Address>,
     #[serde(default)]
     node: String,
 }
@@ -68,6 +84,7 @@ impl JoinToken {
             pin: &self.pin,
             enroll: &self.enroll,
             session: &self.session,
+            further: &self.further,
             node: &self.node,
         })
         .map(Zeroizing::new)
@@ -96,10 +113,22 @@ impl JoinToken {
             pin: incoming.pin,
             enroll: incoming.enroll,
             session: incoming.session,
+            further: incoming.further,
             node: incoming.node,
         };
         token.check()?;
         Ok(token)
+    }
+
+    /// All of them, the preferred one first.
+    pub fn addresses(&self) -> Vec<Address> {
+        let first = Address {
+            enroll: self.enroll.clone(),
+            session: self.session.clone(),
+        };
+        std::iter::once(first)
+            .chain(self.further.iter().cloned())
+            .collect()
     }
 
     fn check(&self) -> Result<(), Problem> {
@@ -112,8 +141,13 @@ impl JoinToken {
         if !is_pin(&self.pin) {
             return Err(malformed("its pin is not sha256: and 64 hex digits"));
         }
-        parse_endpoint(&self.enroll)?;
-        parse_endpoint(&self.session)?;
+        if self.further.len() >= MAX_ADDRESSES {
+            return Err(malformed("it names too many addresses"));
+        }
+        for address in self.addresses() {
+            parse_endpoint(&address.enroll)?;
+            parse_endpoint(&address.session)?;
+        }
         if !self.node.is_empty() && !is_dns_name(&self.node) {
             return Err(malformed("its node name is not a DNS name"));
         }
@@ -197,6 +231,10 @@ mod tests {
             pin: format!("sha256:{}", "0a".repeat(32)),
             enroll: "coordinator.example:7444".to_owned(),
             session: "[fd00::1]:7443".to_owned(),
+            further: vec![Address {
+                enroll: "10.0.0.5:7444".to_owned(),
+                session: "10.0.0.5:7443".to_owned(),
+            }],
             node: "cp-1".to_owned(),
         }
     }
@@ -232,7 +270,7 @@ mod tests {
     #[test]
     fn refuses_fields_out_of_form() {
         type Change = fn(&mut JoinToken);
-        let changes: [Change; 9] = [
+        let changes: [Change; 11] = [
             |t| t.id.clear(),
             |t| t.id = "a/b".to_owned(),
             |t| *t.secret = "short".to_owned(),
@@ -242,6 +280,8 @@ mod tests {
             |t| t.session = "host:0".to_owned(),
             |t| t.session = "fd00::1:7443".to_owned(),
             |t| t.node = "../x".to_owned(),
+            |t| t.further[0].session = "host".to_owned(),
+            |t| t.further = vec![t.further[0].clone(); MAX_ADDRESSES],
         ];
         for change in changes {
             let mut wrong = token();

@@ -27,6 +27,7 @@ async fn place(answers: Answers) -> Place {
         pin: authority.spki_pin(),
         enroll: coordinator.endpoint.clone(),
         session: "127.0.0.1:7443".to_owned(),
+        further: Vec::new(),
         node: "node-1".to_owned(),
     };
     Place {
@@ -137,6 +138,38 @@ async fn an_enrolled_node_is_left_alone_unless_forced() {
     assert!(!place.paths.journal().exists());
 }
 
+#[tokio::test]
+async fn any_of_the_tokens_addresses_will_do() {
+    let mut place = place(Answers::default()).await;
+    let answers = place.token.enroll.clone();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+    place.token.enroll = silent.local_addr().expect("address").to_string();
+    drop(silent);
+    place.token.further = vec![quorate_proto::token::Address {
+        enroll: answers,
+        session: "127.0.0.1:7453".to_owned(),
+    }];
+    let identity = place.enroll(false).await.expect("enrolled");
+    assert_eq!(identity.endpoints, ["127.0.0.1:7443", "127.0.0.1:7453"]);
+}
+
+#[tokio::test]
+async fn the_coordinator_is_looked_for_elsewhere() {
+    let place = place(Answers::default()).await;
+    let elsewhere = ["new.example:7443".to_owned()];
+    let problem = lead_to(&place.paths, &elsewhere).await.expect_err("led");
+    assert_eq!(problem.code, "not-enrolled");
+    place.enroll(false).await.expect("enrolled");
+    let wrong = ["new.example".to_owned()];
+    let problem = lead_to(&place.paths, &wrong).await.expect_err("led");
+    assert_eq!(problem.code, "endpoint-malformed");
+    lead_to(&place.paths, &elsewhere).await.expect("led");
+    let loaded = AgentIdentity::load(&place.paths)
+        .expect("readable")
+        .expect("there");
+    assert_eq!(loaded.endpoints, ["new.example:7443", "127.0.0.1:7443"]);
+}
+
 #[test]
 fn names() {
     let folder = tempfile::tempdir().expect("folder");
@@ -148,6 +181,7 @@ fn names() {
         pin: String::new(),
         enroll: String::new(),
         session: String::new(),
+        further: Vec::new(),
         node: node.to_owned(),
     };
     let name = |node: &str, asked: Option<&str>| {

@@ -2,7 +2,7 @@
 
 use super::failure::Failure;
 use super::greeting::{Greeted, greet};
-use super::{End, Handler, Link, LinkState};
+use super::{End, Handler, Link, LinkState, telling};
 use crate::journal::now_ms;
 use quorate_proto::limits::{HEARTBEAT_SECONDS, REPORT_AT_REST_MS};
 use quorate_proto::v1::agent_message::Message as Ours;
@@ -96,8 +96,12 @@ pub(super) async fn run<H: Handler>(
         Ok(Err(failure)) => return End::Failed(failure),
         Err(_) => return End::Failed(silent(endpoint).into()),
     };
+    let before = link.handler.hello().highest_epoch;
     if let Err(problem) = link.handler.welcome(&welcome) {
         return End::Failed(problem.at(endpoint).into());
+    }
+    if telling::is_of_a_newer_tenure(before, welcome.epoch) {
+        tokio::spawn(telling::tell_others(link, endpoint, ends.stop.clone()));
     }
     link.handler.changed(&LinkState::Connected {
         endpoint: endpoint.to_owned(),

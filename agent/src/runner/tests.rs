@@ -3,6 +3,7 @@
 mod delivery;
 mod running;
 mod session;
+mod takeover;
 
 use super::executor::Execute;
 use super::in_place::InPlace;

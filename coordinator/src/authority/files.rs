@@ -131,9 +131,15 @@ impl Files {
     }
 }
 
-/// Every name under which the coordinator is called: the advertised one, its own, and the loopback.
-pub fn server_names(advertised_host: &str, hostname: &str) -> Result<Vec<Name>, Problem> {
-    let mut names = vec![Name::parse(advertised_host).map_err(problem)?];
+/// Every name under which the coordinator is called: the advertised ones, its own, and the loopback.
+pub fn server_names(advertised: &[String], hostname: &str) -> Result<Vec<Name>, Problem> {
+    let mut names = Vec::new();
+    for host in advertised {
+        let name = Name::parse(host).map_err(problem)?;
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
     for further in [hostname, "localhost", "127.0.0.1", "::1"] {
         // A host name that no certificate can carry is left out: the advertised name is the one that counts.
         match Name::parse(further) {
@@ -172,13 +178,13 @@ mod tests {
         let files = Files::new(folder.path());
         let now = crate::clock::now();
         let ca = files.create_ca(now).unwrap();
-        let names = server_names("10.0.0.1", "host_x").unwrap();
+        let names = server_names(&["10.0.0.1".to_owned()], "host_x").unwrap();
         assert_eq!(names.len(), 4);
         let first = files.server_material(&ca, &names, now).unwrap();
         let again = files.server_material(&ca, &names, now).unwrap();
         assert_eq!(first.cert_chain_pem, again.cert_chain_pem);
         // Another name, the time, a torn pair: each needs a new one.
-        let more = server_names("example.org", "host").unwrap();
+        let more = server_names(&["example.org".to_owned()], "host").unwrap();
         let renamed = files.server_material(&ca, &more, now).unwrap();
         assert_ne!(renamed.cert_chain_pem, first.cert_chain_pem);
         let later = now + SERVER_VALIDITY * 3 / 4;

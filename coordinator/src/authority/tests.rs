@@ -20,7 +20,7 @@ fn bench() -> Bench {
     let folder = tempfile::tempdir().unwrap();
     Files::new(folder.path()).create_ca(clock::now()).unwrap();
     let store = Arc::new(Store::in_memory());
-    let names = server_names("localhost", "host").unwrap();
+    let names = server_names(&["localhost".to_owned()], "host").unwrap();
     let authority = Authority::open(folder.path(), names, Arc::clone(&store)).unwrap();
     Bench {
         _folder: folder,
@@ -33,7 +33,7 @@ impl Bench {
     async fn token(&self, node: &str) -> JoinToken {
         let made = self
             .authority
-            .create_token("admin/root", node, None, "c:7444", "c:7443")
+            .create_token("admin/root", node, None, &addresses("c:7444", "c:7443"))
             .await
             .unwrap();
         JoinToken::decode(&made.text).unwrap()
@@ -50,6 +50,13 @@ impl Bench {
         let all = self.store.audit(usize::MAX).unwrap();
         all.iter().filter(|(_, line)| line.what == what).count()
     }
+}
+
+fn addresses(enroll: &str, session: &str) -> [quorate_proto::token::Address; 1] {
+    [quorate_proto::token::Address {
+        enroll: enroll.to_owned(),
+        session: session.to_owned(),
+    }]
 }
 
 fn request(token: &JoinToken, node: &str, machine: &str, key: &KeyRequest) -> EnrollRequest {

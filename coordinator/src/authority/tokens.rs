@@ -4,7 +4,7 @@ use super::{Authority, TokenRecord};
 use crate::clock;
 use crate::store::{Key, Kind, Prefix, StoreError, Transaction};
 use data_encoding::BASE64URL_NOPAD;
-use quorate_proto::token::{JoinToken, is_dns_name};
+use quorate_proto::token::{Address, JoinToken, is_dns_name};
 use quorate_proto::v1::Problem;
 use rand::TryRngCore;
 use rand::rngs::OsRng;
@@ -25,15 +25,17 @@ pub struct NewToken {
 }
 
 impl Authority {
-    /// `enroll` and `session` are the addresses that the token leads to, as host:port. No `ttl` is an hour.
+    /// `addresses` are those that the token leads to, the preferred one first. No `ttl` is an hour.
     pub async fn create_token(
         &self,
         who: &str,
         node: &str,
         ttl: Option<Duration>,
-        enroll: &str,
-        session: &str,
+        addresses: &[Address],
     ) -> Result<NewToken, Problem> {
+        let (first, further) = addresses
+            .split_first()
+            .ok_or_else(|| Problem::new("internal", "the coordinator has no address"))?;
         if !node.is_empty() {
             check_node_name(node)?;
         }
@@ -60,8 +62,9 @@ impl Authority {
             id: record.id.clone(),
             secret,
             pin: self.pin(),
-            enroll: enroll.to_owned(),
-            session: session.to_owned(),
+            enroll: first.enroll.clone(),
+            session: first.session.clone(),
+            further: further.to_vec(),
             node: record.node.clone(),
         };
         let text = Zeroizing::new(token.encode()?);

@@ -35,7 +35,8 @@ use quorate_proto::v1::Problem;
 use std::process::ExitCode;
 use tokio::runtime::{Builder, Runtime};
 use verbs::{
-    Session, access, apply, artifacts, certificates, endpoint, health, local, nodes, tokens, user,
+    Session, access, apply, artifacts, backup, certificates, endpoint, health, local, nodes,
+    tokens, user,
 };
 
 pub use context::{Context, SYSTEM_CONTEXT};
@@ -60,6 +61,8 @@ fn runtime(command: &Command) -> Outcome<Runtime> {
     let mut builder = match command {
         Command::Serve(_) => Builder::new_multi_thread(),
         Command::Init(_)
+        | Command::Backup(_)
+        | Command::Restore(_)
         | Command::Token(_)
         | Command::Nodes(_)
         | Command::Node(_)
@@ -97,6 +100,8 @@ async fn run(command: Command, console: &Console, places: &Places) -> Result<Exi
     match command {
         Command::Init(args) => local::init(console, &args).await,
         Command::Serve(args) => local::serve(console, args).await,
+        Command::Backup(args) => backup::backup(session, &args).await,
+        Command::Restore(args) => backup::restore(console, &args).await,
         Command::Token(command) => tokens::run(session, command).await,
         Command::Nodes(output) => nodes::list(session, output).await,
         Command::Node(command) => nodes::act(session, command).await,

@@ -4,4 +4,5 @@ mod access;
 mod bench;
 mod metrics;
 mod nodes;
+mod takeover;
 mod transfers;

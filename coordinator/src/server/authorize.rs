@@ -4,6 +4,7 @@ use super::connection::Peer;
 use super::status::to_status;
 use crate::authority::Authority;
 use crate::clock;
+use crate::tenure::Tenure;
 use quorate_pki::Role;
 use quorate_proto::v1::Problem;
 use std::pin::Pin;
@@ -25,7 +26,15 @@ pub enum Allowed {
     Admins,
 }
 
-pub const METHODS: [(&str, Allowed); 33] = [
+/// What a superseded coordinator still does, besides what readers may ask: its state is worth having, and its nodes' packages.
+const WITHOUT_TENURE: [&str; 4] = [
+    "/quorate.v1.Agent/Session",
+    "/quorate.v1.Agent/FetchArtifact",
+    "/quorate.v1.Operator/ListAudit",
+    "/quorate.v1.Operator/Backup",
+];
+
+pub const METHODS: [(&str, Allowed); 34] = [
     ("/quorate.v1.Enrollment/Enroll", Allowed::Anybody),
     ("/quorate.v1.Agent/Session", Allowed::Agents),
     ("/quorate.v1.Agent/FetchArtifact", Allowed::Agents),
@@ -62,6 +71,8 @@ pub const METHODS: [(&str, Allowed); 33] = [
     ("/quorate.v1.Operator/CreateUser", Allowed::Admins),
     ("/quorate.v1.Operator/RevokeUser", Allowed::Admins),
     ("/quorate.v1.Operator/ListAudit", Allowed::Admins),
+    // It holds the authority's key.
+    ("/quorate.v1.Operator/Backup", Allowed::Admins),
 ];
 
 impl Allowed {
@@ -77,6 +88,11 @@ impl Allowed {
     }
 }
 
+/// Whether a superseded coordinator refuses it.
+pub fn needs_tenure(path: &str, allowed: Allowed) -> bool {
+    allowed != Allowed::Readers && !WITHOUT_TENURE.contains(&path)
+}
+
 pub fn rule(path: &str) -> Option<Allowed> {
     METHODS
         .iter()
@@ -88,11 +104,12 @@ pub fn rule(path: &str) -> Option<Allowed> {
 #[derive(Clone)]
 pub struct Authorize {
     authority: Arc<Authority>,
+    tenure: Arc<Tenure>,
 }
 
 impl Authorize {
-    pub fn new(authority: Arc<Authority>) -> Self {
-        Authorize { authority }
+    pub fn new(authority: Arc<Authority>, tenure: Arc<Tenure>) -> Self {
+        Authorize { authority, tenure }
     }
 
     fn check(&self, request: &http::Request<Body>) -> Result<(), Problem> {
@@ -122,7 +139,10 @@ impl Authorize {
             }
         }
         if allowed.admits(caller.map(|caller| caller.identity.role)) {
-            return Ok(());
+            return match self.tenure.refusal() {
+                Some(refusal) if needs_tenure(path, allowed) => Err(refusal),
+                Some(_) | None => Ok(()),
+            };
         }
         let who = caller.map_or("a caller without certificate".to_owned(), |caller| {
             caller.identity.to_string()
@@ -211,6 +231,20 @@ mod tests {
         assert_eq!(listed.len(), METHODS.len());
         assert_eq!(listed, described());
         assert_eq!(rule("/quorate.v1.Operator/NewOne"), None);
+    }
+
+    /// By what each does, apart from the table.
+    #[test]
+    fn who_was_superseded_changes_nothing() {
+        let changes = [
+            "Enroll", "Renew", "Apply", "Create", "Revoke", "Add", "Sign", "Rotate", "RollBack",
+            "Drop", "Repair", "Set",
+        ];
+        for path in described() {
+            let method = path.rsplit('/').next().unwrap();
+            let change = changes.iter().any(|word| method.starts_with(word));
+            assert_eq!(needs_tenure(&path, rule(&path).unwrap()), change, "{path}");
+        }
     }
 
     /// The matrix as it was decided, method by method, apart from the table.

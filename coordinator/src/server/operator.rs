@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod audit;
+mod backup;
 mod nodes;
 mod tokens;
 mod users;
@@ -154,6 +155,13 @@ impl Operator for OperatorService {
     async fn list_audit(&self, request: Request<ListAuditRequest>) -> Answer<ListAuditResponse> {
         let (_, request) = open(request)?;
         answer(audit::list(&self.parts, &request))
+    }
+
+    type BackupStream = backup::Chunks;
+
+    async fn backup(&self, request: Request<BackupRequest>) -> Answer<backup::Chunks> {
+        let (who, _) = open(request)?;
+        answer(backup::start(&self.parts, &who).await)
     }
 
     async fn show_endpoint(

@@ -9,7 +9,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// Revisions that are skipped after a restore: numbers given out by what was lost are not given out again.
-const GAP: u64 = 1_000_000;
+pub(crate) const GAP: u64 = 1_000_000;
 const DAMAGED: &str = "db.damaged-";
 /// In a damaged folder that was moved aside: what had happened.
 const NOTE: &str = "quorate-note.txt";
@@ -128,6 +128,27 @@ fn restore(places: &Places, reason: &str) -> Result<(), StoreError> {
     sync_folder(&places.folder)?;
     tracing::error!(%note, aside = %aside.display(), "the store was damaged and has been restored");
     Ok(())
+}
+
+/// A store of these records in a folder that does not exist yet.
+pub(crate) fn create(places: &Places, mut records: Records) -> Result<(), StoreError> {
+    let parent = places.folder.parent().unwrap_or(Path::new("/"));
+    let making = Places {
+        folder: places.folder.with_extension("new"),
+    };
+    if making.folder.exists() {
+        fs::remove_dir_all(&making.folder)
+            .map_err(|error| StoreError::io("remove", &making.folder, &error))?;
+    }
+    fs::DirBuilder::new()
+        .mode(0o700)
+        .create(&making.folder)
+        .map_err(|error| StoreError::io("create", &making.folder, &error))?;
+    records.revision = Revision(records.revision.0.saturating_add(GAP));
+    Disk::create(&making.database(), &records)?;
+    sync_folder(&making.folder)?;
+    rename(&making.folder, &places.folder)?;
+    sync_folder(parent)
 }
 
 /// A database beside the place where it belongs.

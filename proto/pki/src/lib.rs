@@ -19,6 +19,7 @@ mod pem;
 mod pinned;
 mod reissue;
 mod request;
+mod seal;
 mod slots;
 mod tls;
 

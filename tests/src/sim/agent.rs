@@ -167,6 +167,8 @@ impl Handler for Agent {
             boot_id: "simulated".to_owned(),
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             highest_epoch: book.fence.epoch,
+            epoch_proof: book.fence.proof.clone(),
+            telling: false,
             running_orders: unfinished.map(|(id, _)| id.clone()).collect(),
             finished_unacknowledged: book.finished().map(|it| it.id.clone()).collect(),
         }
@@ -175,7 +177,7 @@ impl Handler for Agent {
     fn welcome(&self, welcome: &Welcome) -> Result<(), Problem> {
         let mut book = self.book();
         book.fence.admit_epoch(welcome.epoch)?;
-        book.fence.raise_epoch(welcome.epoch);
+        book.fence.raise_proven(welcome.epoch, &welcome.epoch_proof);
         Ok(())
     }
 

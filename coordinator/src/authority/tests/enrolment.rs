@@ -198,14 +198,14 @@ async fn tokens_can_be_taken_back_and_do_not_show_their_secret() {
     assert!(
         bench
             .authority
-            .create_token("a", "", long, "c:1", "c:2")
+            .create_token("a", "", long, &addresses("c:1", "c:2"))
             .await
             .is_err()
     );
     assert!(
         bench
             .authority
-            .create_token("a", "Not/A/Name", None, "c:1", "c:2")
+            .create_token("a", "Not/A/Name", None, &addresses("c:1", "c:2"))
             .await
             .is_err()
     );

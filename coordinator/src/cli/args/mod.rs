@@ -59,6 +59,10 @@ pub enum Command {
     Init(InitArgs),
     /// Run the coordinator (what the systemd unit calls)
     Serve(ServeArgs),
+    /// Write everything of this coordinator that another machine needs to one file
+    Backup(BackupArgs),
+    /// Make this machine the coordinator that a backup describes
+    Restore(RestoreArgs),
     /// Join tokens for new nodes
     #[command(subcommand)]
     Token(TokenCommand),
@@ -118,6 +122,16 @@ mod tests {
         for (line, ok) in [
             ("token create --node cp1 --ttl 30m", true),
             ("token create --ttl soon", false),
+            ("init", false),
+            ("init --advertise a:1 --advertise b:2", true),
+            ("backup", false),
+            ("backup a --force", true),
+            ("backup a --offline --config c", true),
+            ("backup a --config c", false),
+            (
+                "restore a --advertise b:1 --advertise c:1 --force --no-start",
+                true,
+            ),
             ("apply -f - --yes --no-wait", true),
             ("apply -f a --no-wait --timeout 5m", false),
             ("apply", false),

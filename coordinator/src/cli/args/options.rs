@@ -29,9 +29,50 @@ pub struct OutputArgs {
 
 #[derive(Debug, Args)]
 pub struct InitArgs {
-    /// Address under which agents and people reach this coordinator
+    /// Address under which agents and people reach this coordinator; may be given up to four times, the preferred one first
+    #[arg(long, value_name = "HOST:PORT", required = true)]
+    pub advertise: Vec<String>,
+    /// Where state is kept
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/quorate")]
+    pub state_dir: PathBuf,
+    /// Where configuration is kept
+    #[arg(long, value_name = "DIR", default_value = CONFIG_DIR)]
+    pub config_dir: PathBuf,
+    /// Do not enable and start the service
+    #[arg(long)]
+    pub no_start: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct BackupArgs {
+    /// File to write. It holds the private key of the coordinator's authority: keep it as safe as that
+    pub file: PathBuf,
+    /// Replace the file
+    #[arg(long)]
+    pub force: bool,
+    /// Read the files of a coordinator that does not run, on its own machine
+    #[arg(long)]
+    pub offline: bool,
+    /// Configuration of that coordinator
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "offline",
+        default_value = "/etc/quorate/coordinator.yaml"
+    )]
+    pub config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// File that `quorate backup` has written
+    pub file: PathBuf,
+    /// Address under which agents and people reach it from now on; may be given up to four times [default: as before]
     #[arg(long, value_name = "HOST:PORT")]
-    pub advertise: String,
+    pub advertise: Vec<String>,
+    /// Move an earlier coordinator's state aside. Nothing of it is deleted
+    #[arg(long)]
+    pub force: bool,
     /// Where state is kept
     #[arg(long, value_name = "DIR", default_value = "/var/lib/quorate")]
     pub state_dir: PathBuf,

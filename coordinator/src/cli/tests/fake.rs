@@ -34,6 +34,8 @@ pub struct Fake {
     /// Names of calls, with what matters of them.
     pub calls: Mutex<Vec<String>>,
     pub planned: Mutex<Option<PlanRequest>>,
+    /// Chunks of the next one.
+    pub backup: Mutex<Vec<Vec<u8>>>,
 }
 
 impl Fake {
@@ -51,6 +53,7 @@ impl Fake {
             refuses: Mutex::default(),
             calls: Mutex::default(),
             planned: Mutex::default(),
+            backup: Mutex::default(),
         })
     }
 
@@ -263,6 +266,15 @@ impl Operator for Fake {
     async fn list_audit(&self, request: Request<ListAuditRequest>) -> Answer<ListAuditResponse> {
         self.called(format!("audit {}", request.into_inner().limit));
         ok(ListAuditResponse::default())
+    }
+
+    type BackupStream = Pin<Box<dyn Stream<Item = Result<BackupChunk, Status>> + Send>>;
+
+    async fn backup(&self, _: Request<BackupRequest>) -> Answer<Self::BackupStream> {
+        self.called("backup");
+        let chunks = std::mem::take(&mut *self.backup.lock().unwrap());
+        let chunks = chunks.into_iter().map(|data| Ok(BackupChunk { data }));
+        ok(Box::pin(tokio_stream::iter(chunks)))
     }
 
     async fn show_endpoint(

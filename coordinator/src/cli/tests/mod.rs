@@ -1,6 +1,7 @@
 //! Whole commands against a server in this process, over TLS on the loopback.
 
 mod applying;
+mod backup;
 mod calls;
 mod certificates;
 mod endpoint;

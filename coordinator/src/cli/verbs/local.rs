@@ -22,7 +22,7 @@ const SYSTEMD: &str = "/run/systemd/system";
 pub async fn init(console: &Console, args: &InitArgs) -> Outcome<Exit> {
     let report = initialise(&args.state_dir, &args.config_dir, &args.advertise).await?;
     console.note(made(&report));
-    let started = start(console, args)?;
+    let started = start(console, &args.config_dir, args.no_start)?;
     console.note(next_steps(started, &report));
     Ok(Exit::Ok)
 }
@@ -45,10 +45,10 @@ fn made(report: &InitReport) -> String {
     )
 }
 
-fn start(console: &Console, args: &InitArgs) -> Outcome<bool> {
+pub(super) fn start(console: &Console, config_dir: &Path, no_start: bool) -> Outcome<bool> {
     // The unit reads the configuration in its usual place, and nowhere else.
-    let usual = args.config_dir == Path::new(CONFIG_DIR);
-    if args.no_start || !usual || !Path::new(SYSTEMD).exists() {
+    let usual = config_dir == Path::new(CONFIG_DIR);
+    if no_start || !usual || !Path::new(SYSTEMD).exists() {
         return Ok(false);
     }
     let status = Command::new("systemctl")

@@ -3,6 +3,7 @@
 pub mod access;
 pub mod apply;
 pub mod artifacts;
+pub mod backup;
 pub mod certificates;
 mod change;
 pub mod endpoint;

@@ -1,5 +1,6 @@
 //! A coordinator and those who call it.
 
+use crate::backup::{RestoreReport, Restoring, restore};
 use crate::cli::context::Context;
 use crate::init::initialise;
 use crate::serve::{Config, Daemon};
@@ -39,7 +40,9 @@ impl Bench {
     pub async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (state, etc) = (folder.path().join("state"), folder.path().join("etc"));
-        let report = initialise(&state, &etc, "localhost:7443").await.unwrap();
+        let report = initialise(&state, &etc, &["localhost:7443".to_owned()])
+            .await
+            .unwrap();
         let context = std::fs::read_to_string(report.context).unwrap();
         let context: Context = serde_saphyr::from_str(&context).unwrap();
         let daemon = Daemon::start(&config(&state)).await.unwrap();
@@ -61,6 +64,44 @@ impl Bench {
             daemon: daemon.unwrap(),
             ..self
         }
+    }
+
+    /// As the command line receives it.
+    pub async fn backup(&self) -> PathBuf {
+        let mut admin = self.operator(&self.admin).await;
+        let answer = admin.backup(BackupRequest {}).await.unwrap();
+        let mut chunks = answer.into_inner();
+        let mut bytes = Vec::new();
+        while let Some(chunk) = chunks.message().await.unwrap() {
+            bytes.extend(chunk.data);
+        }
+        let file = self.folder.path().join("backup");
+        std::fs::write(&file, bytes).unwrap();
+        file
+    }
+
+    /// Another machine, which a backup was brought to.
+    pub async fn restored(backup: &Path) -> (Self, RestoreReport) {
+        let folder = tempfile::tempdir().unwrap();
+        let (state, etc) = (folder.path().join("state"), folder.path().join("etc"));
+        let advertise = ["localhost:7443", "127.0.0.1:7443"].map(str::to_owned);
+        let restored = restore(Restoring {
+            file: backup,
+            state_dir: &state,
+            config_dir: &etc,
+            advertise: &advertise,
+            force: false,
+        });
+        let report = restored.await.unwrap();
+        let context = std::fs::read_to_string(&report.context).unwrap();
+        let context: Context = serde_saphyr::from_str(&context).unwrap();
+        let daemon = Daemon::start(&config(&state)).await.unwrap();
+        let bench = Bench {
+            folder,
+            daemon,
+            admin: context.material(),
+        };
+        (bench, report)
     }
 
     pub async fn operator(&self, who: &TlsMaterial) -> OperatorClient<Channel> {
@@ -193,12 +234,16 @@ impl TestNode {
     }
 
     pub async fn open(&self, hello_id: &str) -> TestSession {
-        let (say, messages) = mpsc::channel(16);
-        let hello = Hello {
+        self.say_hello(Hello {
             node_id: hello_id.to_owned(),
             agent_version: "1.2.3".to_owned(),
             ..Hello::default()
-        };
+        })
+        .await
+    }
+
+    pub async fn say_hello(&self, hello: Hello) -> TestSession {
+        let (say, messages) = mpsc::channel(16);
         say.send(message(FromAgent::Hello(hello))).await.unwrap();
         let mut client = self.client().await.unwrap();
         let hear = client

@@ -16,7 +16,7 @@ async fn a_session_shows_in_the_list() {
     let Some(ToAgent::Welcome(welcome)) = session.next().await else {
         panic!("no welcome");
     };
-    assert_eq!(welcome.epoch, bench.daemon.parts.epoch);
+    assert_eq!(welcome.epoch, bench.daemon.parts.tenure.epoch());
     assert_eq!(welcome.endpoints, ["localhost:7443"]);
     assert!(matches!(session.next().await, Some(ToAgent::Pace(_))));
     let report = NodeReport {
@@ -135,11 +135,11 @@ async fn a_stop_says_goodbye_and_a_start_has_a_higher_epoch() {
     let bench = Bench::new().await;
     let node = bench.node("n1").await;
     let mut session = node.session().await;
-    let before = bench.daemon.parts.epoch;
+    let before = bench.daemon.parts.tenure.epoch();
     let bench = bench.restart().await;
     assert!(matches!(session.next().await, Some(ToAgent::Goodbye(_))));
     assert_eq!(session.next().await, None);
-    assert!(bench.daemon.parts.epoch > before);
+    assert!(bench.daemon.parts.tenure.epoch() > before);
     let node = TestNode {
         address: bench.daemon.session_address,
         ..node

@@ -2,7 +2,7 @@
 
 use crate::clock;
 use crate::server::Parts;
-use crate::sessions::{Event, Node, OutboxSender, Sealed, Session, goodbye};
+use crate::sessions::{Event, Node, OutboxSender, SUPERSEDED, Sealed, Session, goodbye};
 use quorate_proto::limits::{HEARTBEAT_SECONDS, LOST_AFTER_SECONDS, REPORT_AT_REST_MS};
 use quorate_proto::v1::agent_message::Message as Theirs;
 use quorate_proto::v1::coordinator_message::Message as Ours;
@@ -40,7 +40,12 @@ pub async fn serve(
             return;
         }
     };
-    warn_of_newer_coordinator(&parts, &node, &hello);
+    let (epoch, proof) = (hello.highest_epoch, &hello.epoch_proof);
+    let obeys_newer = parts.tenure.heard(&node.name, epoch, proof).await;
+    if obeys_newer || hello.telling || parts.tenure.newer().is_some() {
+        let _ = outbox.try_send(Box::new(goodbye(SUPERSEDED)));
+        return;
+    }
     // The first messages, before the engine can send any.
     for message in greetings(&parts) {
         let _ = outbox.try_send(Box::new(CoordinatorMessage {
@@ -81,29 +86,17 @@ fn greeting(node: &Node, received: Result<Option<AgentMessage>, Status>) -> Resu
     }
 }
 
-/// Orders of ours would be refused there, and that has to be seen here.
-fn warn_of_newer_coordinator(parts: &Parts, node: &Node, hello: &Hello) {
-    if hello.highest_epoch > parts.epoch {
-        parts.store.notice(format!(
-            "nodes obey a newer coordinator (epoch {}, ours is {}): this one's state is an old copy. Stop it, or stop the other one \
-             and restart this one",
-            hello.highest_epoch, parts.epoch
-        ));
-        tracing::error!(
-            node = node.name,
-            theirs = hello.highest_epoch,
-            ours = parts.epoch,
-            "this node obeys a newer coordinator"
-        );
-    }
-}
-
 fn greetings(parts: &Parts) -> [Ours; 2] {
     let welcome = Welcome {
-        epoch: parts.epoch,
+        epoch: parts.tenure.epoch(),
+        epoch_proof: parts.tenure.proof(),
         unix_ms: clock::unix_ms(),
         heartbeat_seconds: HEARTBEAT_SECONDS,
-        endpoints: vec![parts.session_address.clone()],
+        endpoints: parts
+            .addresses
+            .iter()
+            .map(|it| it.session.clone())
+            .collect(),
     };
     let pace = Pace {
         report_ms: REPORT_AT_REST_MS,

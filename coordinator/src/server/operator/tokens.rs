@@ -16,13 +16,7 @@ pub async fn create(
     };
     let made = parts
         .authority
-        .create_token(
-            who,
-            &request.node,
-            ttl,
-            &parts.enroll_address,
-            &parts.session_address,
-        )
+        .create_token(who, &request.node, ttl, &parts.addresses)
         .await?;
     Ok(CreateTokenResponse {
         token: made.text.to_string(),
