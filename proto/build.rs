@@ -28,7 +28,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             "quorate.v1.OrderDone",
             "quorate.v1.EnrollRequest",
             "quorate.v1.CreateTokenResponse",
-            "quorate.v1.BackupChunk",
+            "quorate.v1.FileChunk",
+            "quorate.v1.SnapshotPart",
+            "quorate.v1.SnapshotPart.part",
         ])
         .compile_fds(ours)?;
 

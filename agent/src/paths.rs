@@ -44,6 +44,11 @@ impl Paths {
         self.state().join("artifacts")
     }
 
+    /// Snapshots of etcd, a folder for each cluster.
+    pub fn snapshots(&self) -> PathBuf {
+        self.state().join("snapshots")
+    }
+
     pub fn marks(&self) -> PathBuf {
         self.state().join("marks.json")
     }

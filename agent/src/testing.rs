@@ -11,7 +11,7 @@ use quorate_proto::v1::enrollment_server::{Enrollment, EnrollmentServer};
 use quorate_proto::v1::{
     Acknowledge, AgentMessage, ArtifactChunk, CoordinatorMessage, Delivery, EnrollRequest,
     EnrollResponse, FetchArtifactRequest, Goodbye, Hello, Order, OrderDone, RenewRequest,
-    RenewResponse, Welcome,
+    RenewResponse, SendSnapshotResponse, SnapshotPart, Welcome,
 };
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -322,6 +322,13 @@ impl Agent for Service {
             }
         });
         Ok(Response::new(ReceiverStream::new(chunks)))
+    }
+
+    async fn send_snapshot(
+        &self,
+        _request: Request<Streaming<SnapshotPart>>,
+    ) -> Result<Response<SendSnapshotResponse>, Status> {
+        Err(Status::not_found("no such transfer"))
     }
 
     async fn renew(

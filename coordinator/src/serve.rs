@@ -119,6 +119,7 @@ impl Daemon {
             artifacts,
             engine: Arc::clone(&engine) as _,
             tenure,
+            transfers: Arc::default(),
             place: Arc::new(Place::of(config)?),
             addresses: config.addresses()?,
         };

@@ -12,6 +12,7 @@ mod gate;
 mod listener;
 mod operator;
 mod status;
+mod transfers;
 
 pub use connection::{Caller, Peer};
 pub use listener::bind;
@@ -41,6 +42,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
+pub use transfers::Transfers;
 
 /// Connections end after this long, so that no connection outlives by much what its certificate was checked against.
 const MAX_AGE: Duration = Duration::from_secs(3600);
@@ -70,6 +72,7 @@ pub struct Parts {
     pub tenure: Arc<Tenure>,
     /// What a backup holds beside the records.
     pub place: Arc<Place>,
+    pub transfers: Arc<Transfers>,
     /// Where agents reach this coordinator, the preferred address first.
     pub addresses: Vec<Address>,
 }

@@ -34,6 +34,8 @@ impl Action {
             Action::ApproveServing(_) => "approve-serving",
             Action::DrainNode(_) => "drain-node",
             Action::StopServing(_) => "stop-serving",
+            Action::TakeSnapshot(_) => "take-snapshot",
+            Action::SendSnapshot(_) => "send-snapshot",
         }
     }
 
@@ -67,6 +69,8 @@ impl Action {
             | Action::RenewCertificates(_)
             | Action::DrainNode(_)
             | Action::StopServing(_)
+            | Action::TakeSnapshot(_)
+            | Action::SendSnapshot(_)
             | Action::ApproveServing(_) => false,
         }
     }
@@ -92,6 +96,7 @@ impl Action {
             | Action::RestartKubeProxy(_)
             | Action::DrainNode(_)
             | Action::StopServing(_)
+            | Action::TakeSnapshot(_)
             | Action::RenewCertificates(_) => true,
             Action::ExportJoinMaterial(_)
             | Action::AddMember(_)
@@ -102,6 +107,7 @@ impl Action {
             | Action::SignClient(_)
             | Action::ProbeEndpoint(_)
             | Action::SetClusterEndpoint(_)
+            | Action::SendSnapshot(_)
             | Action::ApproveServing(_) => false,
         }
     }

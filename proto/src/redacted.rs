@@ -1,7 +1,8 @@
 //! Messages that carry secrets are printed without them.
 
+use crate::v1::snapshot_part::Part;
 use crate::v1::{
-    BackupChunk, CreateTokenResponse, Delivery, EnrollRequest, JoinMaterial, OrderDone,
+    CreateTokenResponse, Delivery, EnrollRequest, FileChunk, JoinMaterial, OrderDone, SnapshotPart,
 };
 use std::fmt;
 
@@ -25,9 +26,24 @@ impl fmt::Debug for OrderDone {
     }
 }
 
-impl fmt::Debug for BackupChunk {
+impl fmt::Debug for FileChunk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "BackupChunk({} bytes, redacted)", self.data.len())
+        write!(f, "FileChunk({} bytes, redacted)", self.data.len())
+    }
+}
+
+impl fmt::Debug for SnapshotPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SnapshotPart({:?})", self.part)
+    }
+}
+
+impl fmt::Debug for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Part::Transfer(id) => write!(f, "Transfer({id})"),
+            Part::Data(data) => write!(f, "Data({} bytes, redacted)", data.len()),
+        }
     }
 }
 

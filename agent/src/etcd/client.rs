@@ -3,14 +3,14 @@
 use super::{EtcdAccess, EtcdFailure, connect};
 use quorate_proto::etcd::{
     AlarmMember, AlarmRequest, Member, MemberAddRequest, MemberAddResponse, MemberListRequest,
-    MemberPromoteRequest, MemberRemoveRequest, MoveLeaderRequest, RangeRequest, StatusRequest,
-    StatusResponse, cluster_client::ClusterClient, kv_client::KvClient,
-    maintenance_client::MaintenanceClient,
+    MemberPromoteRequest, MemberRemoveRequest, MoveLeaderRequest, RangeRequest, SnapshotRequest,
+    SnapshotResponse, StatusRequest, StatusResponse, cluster_client::ClusterClient,
+    kv_client::KvClient, maintenance_client::MaintenanceClient,
 };
 use std::future::Future;
 use std::time::Duration;
 use tonic::transport::Channel;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 /// Any key serves to prove that reads are linearizable; it need not exist.
 const PROBE_KEY: &[u8] = b"quorate/probe";
@@ -105,6 +105,21 @@ impl EtcdClient {
         })
         .await
         .map(|_| ())
+    }
+
+    /// All that this member holds, as a file in pieces; the last 32 bytes are the SHA-256 of those before them. The time is for the
+    /// first answer; each piece is bounded by who reads it.
+    pub async fn snapshot(&self) -> Result<Streaming<SnapshotResponse>, EtcdFailure> {
+        let mut client = MaintenanceClient::new(self.channel.clone());
+        self.bounded(SnapshotRequest {}, |request| async move {
+            client.snapshot(request).await
+        })
+        .await
+    }
+
+    /// A failure in the middle of a stream.
+    pub fn broken(&self, status: &Status) -> EtcdFailure {
+        EtcdFailure::from_status(status, &self.member)
     }
 
     /// Only the leader itself can do this.

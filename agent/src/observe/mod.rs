@@ -15,6 +15,7 @@ use crate::journal::now_ms;
 use crate::kube::carrier::Place;
 use crate::kube::kubeconfig::split_url;
 use crate::marks;
+use crate::orders::snapshot::shelf;
 use crate::paths::Paths;
 use quorate_proto::v1::{NodeReport, Pace};
 use tokio::sync::Mutex;
@@ -70,6 +71,7 @@ impl Observer {
             load_balancer,
             endpoint: Some(endpoint),
             certificates,
+            snapshots: shelf::list(paths, &known.cluster_id),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Dispatch of orders: one file an order, two distributions. Every pair of action and distribution is named, so that a new
 //! action does not compile until each distribution has its answer.
 //!
-//! - [`preflight`], [`install`], [`check`], [`load_balancer`], [`membership`], [`sign_client`], [`serving`], [`probe`], [`renewal`]: the same for both;
+//! - [`preflight`], [`install`], [`check`], [`load_balancer`], [`membership`], [`sign_client`], [`serving`], [`probe`], [`renewal`], [`snapshot`]: the same for both;
 //! - [`kubeadm`], [`etcd`]: what makes, joins and takes apart a member of that distribution.
 
 pub mod check;
@@ -15,6 +15,7 @@ pub mod probe;
 pub mod renewal;
 pub mod serving;
 pub mod sign_client;
+pub mod snapshot;
 
 use crate::context::{Context, Done, Outcome};
 use crate::host::pair;
@@ -37,6 +38,8 @@ pub async fn execute(context: &Context) -> Done {
         Action::ProbeEndpoint(order) => probe::run(context, order).await,
         Action::RenewCertificates(order) => renewal::run(context, order).await,
         Action::Reset(order) => reset(context, order, action).await,
+        Action::TakeSnapshot(order) => snapshot::run(context, order).await,
+        Action::SendSnapshot(order) => snapshot::send::run(context, order).await,
         Action::CreateAuthority(_)
         | Action::Init(_)
         | Action::ExportJoinMaterial(_)
@@ -134,6 +137,8 @@ async fn of_kubeadm(context: &Context, action: &Action) -> Done {
         | Action::SignClient(_)
         | Action::SetServingNames(_)
         | Action::ProbeEndpoint(_)
+        | Action::TakeSnapshot(_)
+        | Action::SendSnapshot(_)
         | Action::RenewCertificates(_) => Err(misdirected(action)),
     }
 }
@@ -167,6 +172,8 @@ async fn of_etcd(context: &Context, action: &Action) -> Done {
         | Action::RestartKubeProxy(_)
         | Action::RenewCertificates(_)
         | Action::DrainNode(_)
+        | Action::TakeSnapshot(_)
+        | Action::SendSnapshot(_)
         | Action::ApproveServing(_) => Err(misdirected(action)),
     }
 }

@@ -36,7 +36,7 @@ use std::process::ExitCode;
 use tokio::runtime::{Builder, Runtime};
 use verbs::{
     Session, access, apply, artifacts, backup, certificates, endpoint, health, local, nodes,
-    tokens, user,
+    snapshot, tokens, user,
 };
 
 pub use context::{Context, SYSTEM_CONTEXT};
@@ -71,6 +71,7 @@ fn runtime(command: &Command) -> Outcome<Runtime> {
         | Command::Operation(_)
         | Command::Status(_)
         | Command::Check(_)
+        | Command::Snapshot(_)
         | Command::Kubeconfig(_)
         | Command::Artifacts(_)
         | Command::User(_)
@@ -110,6 +111,7 @@ async fn run(command: Command, console: &Console, places: &Places) -> Result<Exi
         Command::Operation(command) => apply::operation(session, command).await,
         Command::Status(args) => health::status(session, args).await,
         Command::Check(args) => health::check(session, args).await,
+        Command::Snapshot(command) => snapshot::run(session, command).await,
         Command::Kubeconfig(args) => access::run(session, args).await,
         Command::Artifacts(command) => artifacts::run(session, command).await,
         Command::User(command) => user::run(session, command).await,

@@ -153,6 +153,27 @@ pub fn status() -> StatusResponse {
     }
 }
 
+pub fn snapshots() -> ListSnapshotsResponse {
+    let line = |node: &str, connected| SnapshotLine {
+        cluster: "prod".into(),
+        node: node.into(),
+        snapshot: Some(SnapshotInfo {
+            id: "01K9SNAP".into(),
+            taken_unix_ms: NOW_MS - 3_600_000,
+            bytes: 20 * 1024 * 1024,
+            // Of "saved".
+            sha256: "d81c55f49c5bb0d36bc11e3966ec4efab66f8dfefbbc1761161ca9d230e5466a".into(),
+            revision: 4711,
+            etcd_version: "3.5.21".into(),
+            place: "/var/lib/quorate-agent/snapshots/c1/01K9SNAP.db".into(),
+        }),
+        connected,
+    };
+    ListSnapshotsResponse {
+        snapshots: vec![line("cp2", true), line("cp3", false)],
+    }
+}
+
 pub fn check() -> CheckResponse {
     let line =
         |category: &str, node: &str, name: &str, severity: Severity, problem: Option<Problem>| {

@@ -37,6 +37,26 @@ pub trait EngineApi: Send + Sync + 'static {
         request: SignUserRequest,
     ) -> Result<SignUserResponse, Problem>;
 
+    async fn create_snapshot(
+        &self,
+        caller: &str,
+        request: CreateSnapshotRequest,
+    ) -> Result<CreateSnapshotResponse, Problem>;
+
+    /// Has the node send it as this transfer; returns when it has.
+    async fn send_snapshot(
+        &self,
+        caller: &str,
+        request: ExportSnapshotRequest,
+        transfer: &str,
+    ) -> Result<(), Problem>;
+
+    async fn list_snapshots(
+        &self,
+        caller: &str,
+        request: ListSnapshotsRequest,
+    ) -> Result<ListSnapshotsResponse, Problem>;
+
     async fn show_endpoint(
         &self,
         caller: &str,

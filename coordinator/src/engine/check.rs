@@ -135,6 +135,12 @@ fn cluster_lines(shared: &Shared, record: &ClusterRecord) -> Result<Vec<CheckLin
         };
         lines.push(line(finding("LoadBalancer", severity, problem)));
     }
+    let overdue = super::snapshots::overdue(shared, record);
+    let severity = match &overdue {
+        Some(_) => Severity::Warning,
+        None => Severity::Ok,
+    };
+    lines.push(line(finding("Snapshots", severity, overdue)));
     lines.extend(endpoint_lines(shared, record)?.into_iter().map(line));
     for notice in answer.notices {
         let problem = Problem::new("store-notice", notice).at("the coordinator's state");

@@ -7,6 +7,7 @@ use super::endpoint::{ask, certificates, show};
 use super::records::OperationRecord;
 use super::router;
 use super::shared::{ArtifactChoice, Clock, Shared, stored};
+use super::snapshots;
 use super::telling;
 use crate::store::{Kind, Prefix, Store};
 use quorate_proto::v1::*;
@@ -29,7 +30,10 @@ impl Engine {
     ) -> Result<Arc<Self>, Problem> {
         let clock: Clock = Arc::new(super::now_ms);
         let shared = Shared::new(store, agents, artifacts, epoch, version, clock);
-        Engine::start_with(shared, events)
+        let engine = Engine::start_with(shared, events)?;
+        let schedule = snapshots::run(Arc::clone(&engine.shared));
+        engine.shared.spawn(schedule);
+        Ok(engine)
     }
 
     pub(super) fn start_with(
@@ -122,6 +126,31 @@ impl EngineApi for Engine {
         request: SignUserRequest,
     ) -> Result<SignUserResponse, Problem> {
         super::check::sign_user(&self.shared, caller, request).await
+    }
+
+    async fn create_snapshot(
+        &self,
+        caller: &str,
+        request: CreateSnapshotRequest,
+    ) -> Result<CreateSnapshotResponse, Problem> {
+        snapshots::create(&self.shared, caller, &request).await
+    }
+
+    async fn send_snapshot(
+        &self,
+        caller: &str,
+        request: ExportSnapshotRequest,
+        transfer: &str,
+    ) -> Result<(), Problem> {
+        snapshots::send(&self.shared, caller, request, transfer).await
+    }
+
+    async fn list_snapshots(
+        &self,
+        _caller: &str,
+        request: ListSnapshotsRequest,
+    ) -> Result<ListSnapshotsResponse, Problem> {
+        snapshots::list(&self.shared, &request.cluster)
     }
 
     async fn show_endpoint(

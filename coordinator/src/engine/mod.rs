@@ -30,6 +30,7 @@ pub mod records;
 mod results;
 mod router;
 pub mod shared;
+mod snapshots;
 mod status;
 mod telling;
 mod tracker;

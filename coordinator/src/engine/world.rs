@@ -319,6 +319,8 @@ fn on_node(node: &mut Node, action: &Action, order: &Order) {
         | Action::RestartKubeProxy(_)
         | Action::RenewCertificates(_)
         | Action::DrainNode(_)
+        | Action::TakeSnapshot(_)
+        | Action::SendSnapshot(_)
         | Action::ApproveServing(_) => {}
     }
 }
@@ -383,6 +385,8 @@ fn on_etcd(state: &mut State, name: &str, action: &Action, order: &Order) -> Res
         | Action::RenewCertificates(_)
         | Action::DrainNode(_)
         | Action::StopServing(_)
+        | Action::TakeSnapshot(_)
+        | Action::SendSnapshot(_)
         | Action::ApproveServing(_) => {}
     }
     Ok(())

@@ -9,8 +9,10 @@ use super::status::to_status;
 use crate::sessions::{Node, Outbox};
 use fetch::Fetches;
 use quorate_proto::v1::agent_server::Agent;
+use quorate_proto::v1::snapshot_part::Part;
 use quorate_proto::v1::{
-    AgentMessage, CoordinatorMessage, FetchArtifactRequest, Problem, RenewRequest, RenewResponse,
+    AgentMessage, CoordinatorMessage, FetchArtifactRequest, FileChunk, Problem, RenewRequest,
+    RenewResponse, SendSnapshotResponse, SnapshotPart,
 };
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -92,6 +94,33 @@ impl Agent for AgentService {
         let wanted = request.into_inner();
         let chunks = self.fetches.start(&wanted.digest, wanted.offset).await;
         chunks.map(Response::new).map_err(to_status)
+    }
+
+    async fn send_snapshot(
+        &self,
+        request: Request<Streaming<SnapshotPart>>,
+    ) -> Result<Response<SendSnapshotResponse>, Status> {
+        let (node, _) = self.node(&request).map_err(to_status)?;
+        let mut parts = request.into_inner();
+        let first = parts.message().await?.and_then(|first| first.part);
+        let to = match first {
+            Some(Part::Transfer(id)) => self.parts.transfers.take(&id, &node.name),
+            Some(Part::Data(_)) | None => None,
+        };
+        let to = to.ok_or_else(|| {
+            let problem = Problem::new("missing-transfer", "nobody waits for this snapshot");
+            to_status(problem.because("who asked for it has left"))
+        })?;
+        while let Some(part) = parts.message().await? {
+            let Some(Part::Data(data)) = part.part else {
+                continue;
+            };
+            if to.send(Ok(FileChunk { data })).await.is_err() {
+                let problem = Problem::new("missing-transfer", "who asked for it has left");
+                return Err(to_status(problem));
+            }
+        }
+        Ok(Response::new(SendSnapshotResponse {}))
     }
 
     async fn renew(

@@ -34,11 +34,12 @@ const WITHOUT_TENURE: [&str; 4] = [
     "/quorate.v1.Operator/Backup",
 ];
 
-pub const METHODS: [(&str, Allowed); 34] = [
+pub const METHODS: [(&str, Allowed); 38] = [
     ("/quorate.v1.Enrollment/Enroll", Allowed::Anybody),
     ("/quorate.v1.Agent/Session", Allowed::Agents),
     ("/quorate.v1.Agent/FetchArtifact", Allowed::Agents),
     ("/quorate.v1.Agent/Renew", Allowed::Agents),
+    ("/quorate.v1.Agent/SendSnapshot", Allowed::Agents),
     ("/quorate.v1.Operator/ListNodes", Allowed::Readers),
     ("/quorate.v1.Operator/Status", Allowed::Readers),
     ("/quorate.v1.Operator/Plan", Allowed::Readers),
@@ -52,8 +53,10 @@ pub const METHODS: [(&str, Allowed); 34] = [
     ("/quorate.v1.Operator/PlanRotation", Allowed::Readers),
     ("/quorate.v1.Operator/ShowCertificates", Allowed::Readers),
     ("/quorate.v1.Operator/PlanRemoval", Allowed::Readers),
+    ("/quorate.v1.Operator/ListSnapshots", Allowed::Readers),
     ("/quorate.v1.Operator/Apply", Allowed::Operators),
     ("/quorate.v1.Operator/RemoveNode", Allowed::Operators),
+    ("/quorate.v1.Operator/CreateSnapshot", Allowed::Operators),
     ("/quorate.v1.Operator/RotateEndpoint", Allowed::Operators),
     ("/quorate.v1.Operator/RollBackEndpoint", Allowed::Operators),
     ("/quorate.v1.Operator/DropEndpoint", Allowed::Operators),
@@ -71,6 +74,8 @@ pub const METHODS: [(&str, Allowed); 34] = [
     ("/quorate.v1.Operator/CreateUser", Allowed::Admins),
     ("/quorate.v1.Operator/RevokeUser", Allowed::Admins),
     ("/quorate.v1.Operator/ListAudit", Allowed::Admins),
+    // It holds every secret of a cluster.
+    ("/quorate.v1.Operator/ExportSnapshot", Allowed::Admins),
     // It holds the authority's key.
     ("/quorate.v1.Operator/Backup", Allowed::Admins),
 ];
@@ -238,7 +243,7 @@ mod tests {
     fn who_was_superseded_changes_nothing() {
         let changes = [
             "Enroll", "Renew", "Apply", "Create", "Revoke", "Add", "Sign", "Rotate", "RollBack",
-            "Drop", "Repair", "Set",
+            "Drop", "Repair", "Set", "Send", "Export",
         ];
         for path in described() {
             let method = path.rsplit('/').next().unwrap();
@@ -264,6 +269,7 @@ mod tests {
             "PlanRotation",
             "ShowCertificates",
             "PlanRemoval",
+            "ListSnapshots",
         ];
         let operates = [
             "Apply",
@@ -278,6 +284,7 @@ mod tests {
             "RenewClusterCertificates",
             "SetNames",
             "RemoveNode",
+            "CreateSnapshot",
         ];
         for path in described() {
             let allowed = rule(&path).unwrap();

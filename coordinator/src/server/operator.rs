@@ -4,6 +4,7 @@ mod artifacts;
 mod audit;
 mod backup;
 mod nodes;
+mod snapshots;
 mod tokens;
 mod users;
 
@@ -155,6 +156,32 @@ impl Operator for OperatorService {
     async fn list_audit(&self, request: Request<ListAuditRequest>) -> Answer<ListAuditResponse> {
         let (_, request) = open(request)?;
         answer(audit::list(&self.parts, &request))
+    }
+
+    async fn create_snapshot(
+        &self,
+        request: Request<CreateSnapshotRequest>,
+    ) -> Answer<CreateSnapshotResponse> {
+        let (who, request) = open(request)?;
+        answer(self.parts.engine.create_snapshot(&who, request).await)
+    }
+
+    async fn list_snapshots(
+        &self,
+        request: Request<ListSnapshotsRequest>,
+    ) -> Answer<ListSnapshotsResponse> {
+        let (who, request) = open(request)?;
+        answer(self.parts.engine.list_snapshots(&who, request).await)
+    }
+
+    type ExportSnapshotStream = snapshots::Chunks;
+
+    async fn export_snapshot(
+        &self,
+        request: Request<ExportSnapshotRequest>,
+    ) -> Answer<snapshots::Chunks> {
+        let (who, request) = open(request)?;
+        answer(snapshots::export(&self.parts, &who, request).await)
     }
 
     type BackupStream = backup::Chunks;

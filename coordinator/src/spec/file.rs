@@ -26,6 +26,18 @@ pub struct ClusterFile {
     pub kubernetes: Kubernetes,
     #[serde(default)]
     pub install: Install,
+    #[serde(default)]
+    pub snapshots: Snapshots,
+}
+
+/// Of etcd.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Snapshots {
+    #[serde(default)]
+    pub every: Option<String>,
+    #[serde(default)]
+    pub keep: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,11 +2,13 @@
 //!
 //! - [`file`]: the YAML as written, with unknown fields refused; [`address`]: hosts and ports.
 //! - [`resolve`]: checks it as a whole and fills in defaults; every mistake is reported, not just the first.
+//! - [`snapshots`]: how often etcd is saved.
 //! - [`compare`]: what a new file may change of the one in force.
 
 pub mod address;
 pub mod compare;
 pub mod file;
 pub mod resolve;
+pub mod snapshots;
 
 pub use resolve::{Spec, SpecNode};

@@ -2,6 +2,7 @@
 
 use super::address;
 use super::file::{self, ClusterFile, DistributionField, Mode, Role};
+use super::snapshots::{self, Snapshots};
 use quorate_proto::v1::{
     AptSource, ClusterConfig, ContainerdConfig, Distribution, Endpoint, Manifest, NodeConfig,
     Problem, Taint,
@@ -27,6 +28,8 @@ pub struct Spec {
     pub containerd: Option<ContainerdConfig>,
     pub apt: Option<AptSource>,
     pub hold: bool,
+    #[serde(default)]
+    pub snapshots: Snapshots,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -138,6 +141,17 @@ impl Resolver<'_> {
             containerd: kubeadm.then(|| self.containerd()),
             apt: self.apt(),
             hold: self.file.install.hold.unwrap_or(true),
+            snapshots: self.snapshots(),
+        }
+    }
+
+    fn snapshots(&mut self) -> Snapshots {
+        match snapshots::resolve(&self.file.snapshots) {
+            Ok(found) => found,
+            Err((field, what)) => {
+                self.wrong(field, what);
+                Snapshots::default()
+            }
         }
     }
 

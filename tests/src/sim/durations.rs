@@ -60,5 +60,7 @@ const fn real_ms(action: &Action) -> u64 {
         Action::ApproveServing(_) => 50,
         Action::DrainNode(_) => 5_000,
         Action::StopServing(_) => 2_000,
+        // Some hundred MiB.
+        Action::TakeSnapshot(_) | Action::SendSnapshot(_) => 2_000,
     }
 }

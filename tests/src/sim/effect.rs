@@ -63,7 +63,11 @@ pub(super) fn carry_out(
         | Action::SetNodeEndpoint(_)
         | Action::RestartKubeProxy(_) => endpoint(state, name, action, result)?,
         // Nothing in this world ends or is asked for.
-        Action::Check(_) | Action::RenewCertificates(_) | Action::ApproveServing(_) => {}
+        Action::Check(_)
+        | Action::RenewCertificates(_)
+        | Action::TakeSnapshot(_)
+        | Action::SendSnapshot(_)
+        | Action::ApproveServing(_) => {}
         Action::StopServing(_) => machine(state, name)?.etcd_started = false,
         Action::DrainNode(_) => {}
         Action::ConfigureLoadBalancer(_) | Action::SignClient(_) => {

@@ -36,6 +36,7 @@ pub(super) fn report(state: &State, name: &str, sequence: u64, pace: &Pace) -> N
                 .map(objects),
         }),
         certificates: certificates::of(machine),
+        snapshots: Vec::new(),
     }
 }
 

@@ -82,6 +82,9 @@ pub enum Command {
     Status(StatusArgs),
     /// Run every health check, on every node
     Check(CheckArgs),
+    /// Snapshots of the clusters' etcd, kept on their members
+    #[command(subcommand)]
+    Snapshot(SnapshotCommand),
     /// Get access to a cluster: a kubeconfig, or certificates for etcd
     Kubeconfig(KubeconfigArgs),
     /// Packages, binaries and images that nodes install from
@@ -122,6 +125,11 @@ mod tests {
         for (line, ok) in [
             ("token create --node cp1 --ttl 30m", true),
             ("token create --ttl soon", false),
+            ("snapshot list --cluster prod -o wide", true),
+            ("snapshot create", true),
+            ("snapshot export 01K9 a --force", true),
+            ("snapshot export 01K9", false),
+            ("snapshot create prod", false),
             ("init", false),
             ("init --advertise a:1 --advertise b:2", true),
             ("backup", false),

@@ -224,6 +224,34 @@ pub struct KubeconfigArgs {
 }
 
 #[derive(Debug, Subcommand)]
+pub enum SnapshotCommand {
+    /// List them, with the node and the file
+    List {
+        /// Only of this cluster
+        #[arg(long, value_name = "NAME")]
+        cluster: Option<String>,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Bring a snapshot's file here. It holds every secret of the cluster: keep it safe
+    Export {
+        /// As `quorate snapshot list` shows it
+        id: String,
+        /// File to write
+        file: PathBuf,
+        /// Replace the file
+        #[arg(long)]
+        force: bool,
+    },
+    /// Save etcd now, on two members
+    Create {
+        /// Needed if there are several
+        #[arg(long, value_name = "NAME")]
+        cluster: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub enum ArtifactsCommand {
     /// Upload files, or all files of folders
     Add {

@@ -4,7 +4,8 @@ use super::Show;
 use crate::cli::text::units::{bytes, ms, relative, rfc3339};
 use crate::cli::text::{Column, Grid, Item, Look, json};
 use quorate_proto::v1::{
-    ListArtifactsResponse, ListAuditResponse, ListCertificatesResponse, ListTokensResponse,
+    ListArtifactsResponse, ListAuditResponse, ListCertificatesResponse, ListSnapshotsResponse,
+    ListTokensResponse,
 };
 
 impl Show for ListTokensResponse {
@@ -40,6 +41,58 @@ impl Show for ListTokensResponse {
 
     fn names(&self) -> Vec<String> {
         self.tokens.iter().map(|token| token.id.clone()).collect()
+    }
+}
+
+impl Show for ListSnapshotsResponse {
+    fn table(&self, look: &Look) -> String {
+        const COLUMNS: &[Column] = &[
+            Column::new("CLUSTER"),
+            Column::new("ID"),
+            Column::new("TAKEN"),
+            Column::new("NODE"),
+            Column::new("SIZE"),
+            Column::new("REVISION"),
+            Column::path("FILE"),
+            Column::wide("ETCD"),
+            Column::wide("TAKEN AT"),
+            Column::wide("SHA-256"),
+        ];
+        let mut grid = Grid::new(COLUMNS);
+        for line in &self.snapshots {
+            let info = line.snapshot.clone().unwrap_or_default();
+            let node = match line.connected {
+                true => line.node.clone(),
+                false => format!("{} (away)", line.node),
+            };
+            grid.row([
+                (&line.cluster).into(),
+                (&info.id).into(),
+                relative(look.now_ms, info.taken_unix_ms).into(),
+                node.into(),
+                bytes(info.bytes).into(),
+                info.revision.to_string().into(),
+                (&info.place).into(),
+                (&info.etcd_version).into(),
+                rfc3339(info.taken_unix_ms).into(),
+                (&info.sha256).into(),
+            ]);
+        }
+        or_none(
+            &grid,
+            look,
+            "No snapshots. Take one: quorate snapshot create",
+        )
+    }
+
+    fn names(&self) -> Vec<String> {
+        let ids = self
+            .snapshots
+            .iter()
+            .filter_map(|line| line.snapshot.as_ref());
+        let mut names: Vec<String> = ids.map(|info| info.id.clone()).collect();
+        names.dedup();
+        names
     }
 }
 

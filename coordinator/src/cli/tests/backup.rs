@@ -1,4 +1,4 @@
-//! `quorate backup` and `quorate restore` as a person calls them.
+//! `quorate backup`, `quorate restore` and `quorate snapshot` as a person calls them.
 
 use super::harness::Harness;
 use crate::backup::{self, Place};
@@ -84,4 +84,63 @@ async fn comes_back_under_other_addresses() {
     let forced = harness.run(&format!("{line} --force")).await;
     assert_eq!(forced.code, 0, "{}", forced.err);
     assert!(forced.err.contains("moved aside"), "{}", forced.err);
+}
+
+#[tokio::test]
+async fn snapshots_are_listed_and_taken() {
+    let harness = Harness::new().await;
+    let listed = harness.run("snapshot list --cluster prod").await;
+    assert_eq!(listed.code, 0, "{}", listed.err);
+    for word in ["01K9SNAP", "cp3 (away)", "20 MiB", "4711"] {
+        assert!(listed.out.contains(word), "{word} not in\n{}", listed.out);
+    }
+    let names = harness.run("snapshot list -o name").await;
+    assert_eq!(names.out, "01K9SNAP\n");
+    // One of two members could: said, and no success.
+    let made = harness.run("snapshot create --cluster prod").await;
+    assert_eq!(made.code, 3, "{}", made.err);
+    assert!(
+        made.err
+            .contains("01K9SNAP on cp2: 20 MiB at revision 4711"),
+        "{}",
+        made.err
+    );
+    assert!(made.err.contains("no room on this node"), "{}", made.err);
+    assert!(
+        harness
+            .fake
+            .calls()
+            .contains(&"create-snapshot prod".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn a_snapshot_is_exported_whole_or_not_at_all() {
+    let harness = Harness::new().await;
+    *harness.fake.backup.lock().unwrap() = vec![b"sav".to_vec()];
+    let cut = harness.run("snapshot export 01K9SNAP @s").await;
+    assert_eq!(cut.code, 1, "{}", cut.err);
+    assert!(cut.err.contains("cut short") && !harness.path("s").exists());
+    *harness.fake.backup.lock().unwrap() = vec![b"sav".to_vec(), b"ed".to_vec()];
+    let whole = harness.run("snapshot export 01K9SNAP @s").await;
+    assert_eq!(whole.code, 0, "{}", whole.err);
+    assert_eq!(std::fs::read(harness.path("s")).unwrap(), b"saved");
+    let mode = std::fs::metadata(harness.path("s"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    // From the node that is there.
+    assert!(
+        harness
+            .fake
+            .calls()
+            .contains(&"export 01K9SNAP of cp2".to_owned())
+    );
+    let unknown = harness.run("snapshot export 01K9OTHER @t").await;
+    assert!(
+        unknown.code == 1 && unknown.err.contains("no such snapshot"),
+        "{}",
+        unknown.err
+    );
 }

@@ -268,12 +268,45 @@ impl Operator for Fake {
         ok(ListAuditResponse::default())
     }
 
-    type BackupStream = Pin<Box<dyn Stream<Item = Result<BackupChunk, Status>> + Send>>;
+    async fn create_snapshot(
+        &self,
+        request: Request<CreateSnapshotRequest>,
+    ) -> Answer<CreateSnapshotResponse> {
+        let cluster = request.into_inner().cluster;
+        self.changing(format!("create-snapshot {cluster}"))?;
+        ok(CreateSnapshotResponse {
+            snapshots: samples::snapshots().snapshots,
+            problems: vec![Problem::new("little-space", "no room on this node").at("cp3")],
+        })
+    }
+
+    type ExportSnapshotStream = Pin<Box<dyn Stream<Item = Result<FileChunk, Status>> + Send>>;
+
+    async fn export_snapshot(
+        &self,
+        request: Request<ExportSnapshotRequest>,
+    ) -> Answer<Self::ExportSnapshotStream> {
+        let request = request.into_inner();
+        self.changing(format!("export {} of {}", request.snapshot, request.node))?;
+        let chunks = std::mem::take(&mut *self.backup.lock().unwrap());
+        let chunks = chunks.into_iter().map(|data| Ok(FileChunk { data }));
+        ok(Box::pin(tokio_stream::iter(chunks)))
+    }
+
+    async fn list_snapshots(
+        &self,
+        request: Request<ListSnapshotsRequest>,
+    ) -> Answer<ListSnapshotsResponse> {
+        self.called(format!("snapshots {}", request.into_inner().cluster));
+        ok(samples::snapshots())
+    }
+
+    type BackupStream = Pin<Box<dyn Stream<Item = Result<FileChunk, Status>> + Send>>;
 
     async fn backup(&self, _: Request<BackupRequest>) -> Answer<Self::BackupStream> {
         self.called("backup");
         let chunks = std::mem::take(&mut *self.backup.lock().unwrap());
-        let chunks = chunks.into_iter().map(|data| Ok(BackupChunk { data }));
+        let chunks = chunks.into_iter().map(|data| Ok(FileChunk { data }));
         ok(Box::pin(tokio_stream::iter(chunks)))
     }
 

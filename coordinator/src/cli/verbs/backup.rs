@@ -2,85 +2,48 @@
 
 use super::Session;
 use super::local::start;
+use super::secret_file::SecretFile;
 use crate::backup::{self, Backup, RestoreReport, Restoring};
 use crate::cli::args::{BackupArgs, RestoreArgs};
 use crate::cli::connect::{SHORT, call};
 use crate::cli::console::Console;
 use crate::cli::exit::Exit;
-use crate::cli::failure::{Failure, Outcome};
-use crate::cli::files;
+use crate::cli::failure::Outcome;
 use crate::cli::render::count;
 use crate::cli::text::{clean, units};
-use crate::files::problem;
 use crate::init::hand_over;
 use crate::serve::Config;
-use quorate_proto::v1::{BackupRequest, Problem};
-use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
-use tempfile::NamedTempFile;
-use tokio::time::timeout;
-
-/// Silence after which a backup is given up: the coordinator reads from memory.
-const STALLED: Duration = Duration::from_secs(60);
+use quorate_proto::v1::BackupRequest;
+use std::io::BufWriter;
+use std::path::Path;
 
 pub async fn backup(session: &Session<'_>, args: &BackupArgs) -> Outcome<Exit> {
-    if args.file.exists() && !args.force {
-        return Err(files::exists(&args.file).into());
-    }
-    let path =
-        std::path::absolute(&args.file).map_err(|error| problem("name", &args.file, &error))?;
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    let fail = |error: std::io::Error| problem("write", &path, &error);
-    // Made with 0600, and gone again unless it becomes the backup.
-    let mut writing = NamedTempFile::with_prefix_in(".quorate-", folder).map_err(fail)?;
+    let mut file = SecretFile::begin(&args.file, args.force)?;
     match args.offline {
-        true => from_files(&args.config, &mut writing).await?,
-        false => from_daemon(session, &mut writing).await?,
+        true => from_files(&args.config, &mut file).await?,
+        false => {
+            let (context, mut client) = session.open().await?;
+            let chunks = call(&context, SHORT, client.backup(BackupRequest {})).await?;
+            file.receive(chunks, |_| {}).await?;
+        }
     }
-    writing.as_file().sync_all().map_err(fail)?;
+    file.sync()?;
     // In its place only once it was read back whole.
-    let made = backup::check(writing.path())?;
-    let kept = match args.force {
-        true => writing.persist(&path),
-        false => writing.persist_noclobber(&path),
-    };
-    kept.map_err(|error| fail(error.error))?;
-    std::fs::File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(fail)?;
-    session.console.note(written(&made, &path));
+    let made = backup::check(file.writing.path())?;
+    let note = written(&made, file.path());
+    file.put_in_place()?;
+    session.console.note(note);
     Ok(Exit::Ok)
 }
 
-async fn from_files(config: &Path, to: &mut NamedTempFile) -> Outcome<()> {
+async fn from_files(config: &Path, to: &mut SecretFile) -> Outcome<()> {
     let config = Config::load(config)?;
     let (place, copy) = backup::of_files(&config).await?;
     // Opened as root, for a daemon that is not.
     hand_over(&config.state_dir)?;
-    backup::write(place, &copy, BufWriter::new(to.as_file_mut()))?;
+    let out = BufWriter::new(to.writing.as_file_mut());
+    backup::write(place, &copy, out)?;
     Ok(())
-}
-
-async fn from_daemon(session: &Session<'_>, to: &mut NamedTempFile) -> Outcome<()> {
-    let (context, mut client) = session.open().await?;
-    let mut chunks = call(&context, SHORT, client.backup(BackupRequest {})).await?;
-    loop {
-        let next = timeout(STALLED, chunks.message()).await.map_err(|_| {
-            Problem::new(
-                "timeout-coordinator",
-                "the coordinator sent nothing for a minute",
-            )
-        })?;
-        match next {
-            Ok(Some(chunk)) => to
-                .as_file_mut()
-                .write_all(&chunk.data)
-                .map_err(|error| problem("write", to.path(), &error))?,
-            Ok(None) => return Ok(()),
-            Err(status) => return Err(Failure::from_status(&status)),
-        }
-    }
 }
 
 fn written(made: &Backup, path: &Path) -> String {
@@ -129,7 +92,7 @@ fn restored(report: &RestoreReport) -> String {
             report.state_dir.display()
         ));
     }
-    lines.extend(report.moved.iter().map(moved));
+    lines.extend(report.moved.iter().map(|path| moved(path)));
     lines.push("What was done after the backup is not known here:".to_owned());
     lines.push("  nodes and users of that time enrol or are made again; what was revoked then is revoked again".to_owned());
     lines.push(
@@ -158,7 +121,7 @@ fn restored(report: &RestoreReport) -> String {
     lines.join("\n")
 }
 
-fn moved(path: &PathBuf) -> String {
+fn moved(path: &Path) -> String {
     format!("  moved aside    {}", path.display())
 }
 

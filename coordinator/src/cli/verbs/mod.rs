@@ -11,6 +11,8 @@ pub mod health;
 pub mod leaving;
 pub mod local;
 pub mod nodes;
+mod secret_file;
+pub mod snapshot;
 pub mod tokens;
 pub mod user;
 

@@ -5,7 +5,7 @@ use crate::server::Parts;
 use crate::server::status::to_status;
 use crate::store::Transaction;
 use quorate_proto::limits::ARTIFACT_CHUNK_BYTES;
-use quorate_proto::v1::{BackupChunk, Problem};
+use quorate_proto::v1::{FileChunk, Problem};
 use std::io::{BufWriter, Write};
 use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc};
@@ -17,7 +17,7 @@ static TURNS: Semaphore = Semaphore::const_new(2);
 /// Chunks written ahead of the network.
 const AHEAD: usize = 2;
 
-pub type Chunks = ReceiverStream<Result<BackupChunk, Status>>;
+pub type Chunks = ReceiverStream<Result<FileChunk, Status>>;
 
 pub async fn start(parts: &Parts, who: &str) -> Result<Chunks, Problem> {
     let turn = TURNS.try_acquire().map_err(|_| {
@@ -42,14 +42,14 @@ pub async fn start(parts: &Parts, who: &str) -> Result<Chunks, Problem> {
     Ok(ReceiverStream::new(chunks))
 }
 
-struct Sending(Arc<mpsc::Sender<Result<BackupChunk, Status>>>);
+struct Sending(Arc<mpsc::Sender<Result<FileChunk, Status>>>);
 
 impl Write for Sending {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         let part = &bytes[..bytes.len().min(ARTIFACT_CHUNK_BYTES)];
         let data = part.to_vec();
         self.0
-            .blocking_send(Ok(BackupChunk { data }))
+            .blocking_send(Ok(FileChunk { data }))
             .map_err(|_| std::io::ErrorKind::BrokenPipe)?;
         Ok(part.len())
     }
