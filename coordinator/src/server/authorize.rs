@@ -243,7 +243,7 @@ mod tests {
     fn who_was_superseded_changes_nothing() {
         let changes = [
             "Enroll", "Renew", "Apply", "Create", "Revoke", "Add", "Sign", "Rotate", "RollBack",
-            "Drop", "Repair", "Set", "Send", "Export",
+            "Drop", "Repair", "Set", "Send", "Export", "Remove",
         ];
         for path in described() {
             let method = path.rsplit('/').next().unwrap();
