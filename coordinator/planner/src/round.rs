@@ -61,7 +61,7 @@ pub fn next(facts: &Facts, intent: &Intent, now: Time) -> Round {
     } else if intent.leaving.is_some() {
         outcome_of_departure(facts, &membership, &side)
     } else {
-        outcome(facts, &membership, &side, &progress)
+        outcome(facts, intent, &membership, &side, &progress)
     };
     Round {
         membership,
@@ -153,6 +153,7 @@ fn outcome_of_departure(facts: &Facts, membership: &Membership, side: &[SideStep
 
 fn outcome(
     facts: &Facts,
+    intent: &Intent,
     membership: &Membership,
     side: &[SideStep],
     progress: &BTreeMap<NodeName, Progress>,
@@ -195,8 +196,10 @@ fn outcome(
         | progress::Phase::Renew
         | progress::Phase::Leave => false,
     });
+    // Also while it is not known whether all members serve, without which none begins to prove.
+    let proven = side::unproven(facts, intent).next().is_none();
     match (failed.is_empty(), others_rest) {
-        (true, true) if *membership == Membership::Settled => Outcome::Settled,
+        (true, true) if proven && *membership == Membership::Settled => Outcome::Settled,
         (false, true) => Outcome::Stuck(failed),
         _ => Outcome::Working,
     }

@@ -282,16 +282,21 @@ fn verification(facts: &Facts, intent: &Intent) -> Vec<SideStep> {
             .members()
             .all(|node| joined(facts, node) && serves(facts, intent, node) == Some(true))
     };
-    if !facts.verify || intent.balancing != Balancing::External || !all_serve() {
+    if !all_serve() {
         return Vec::new();
     }
-    intent
-        .members()
-        .filter(|node| !facts.proven.contains(&node.name))
+    unproven(facts, intent)
         .map(|node| SideStep::Probe {
             node: node.name.clone(),
         })
         .collect()
+}
+
+/// Members that have yet to call the others through the foreign load balancer.
+pub fn unproven<'a>(facts: &'a Facts, intent: &'a Intent) -> impl Iterator<Item = &'a NodeIntent> {
+    let verify = facts.verify && intent.balancing == Balancing::External;
+    let members = intent.members().filter(move |_| verify);
+    members.filter(|node| !facts.proven.contains(&node.name))
 }
 
 fn cluster_steps(facts: &Facts, intent: &Intent) -> Vec<SideStep> {
@@ -475,5 +480,24 @@ mod tests {
         let round = crate::round::next(&facts, &intent, NOW);
         assert_eq!(round.outcome, crate::round::Outcome::Settled);
         assert_eq!(crate::predict::unroll(&facts, &intent, NOW), []);
+    }
+
+    #[test]
+    fn an_operation_does_not_end_before_the_foreign_balancer_is_proven() {
+        let outcome =
+            |facts: &Facts, intent: &Intent| crate::round::next(facts, intent, NOW).outcome;
+        let (mut facts, mut intent) = (healthy(3), intent(3));
+        intent.balancing = Balancing::External;
+        assert_eq!(outcome(&facts, &intent), crate::round::Outcome::Settled);
+        facts.verify = true;
+        assert_eq!(outcome(&facts, &intent), crate::round::Outcome::Working);
+        // A member that was just promoted is not known to serve yet.
+        if let crate::facts::MemberList::Known(members) = &mut facts.etcd.list {
+            members[2].health = Observed::Unknown;
+        }
+        assert_eq!(steps(&facts, &intent, NOW), []);
+        assert_eq!(outcome(&facts, &intent), crate::round::Outcome::Working);
+        facts.proven = intent.members().map(|node| node.name.clone()).collect();
+        assert_eq!(outcome(&facts, &intent), crate::round::Outcome::Settled);
     }
 }
