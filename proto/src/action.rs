@@ -36,6 +36,8 @@ impl Action {
             Action::StopServing(_) => "stop-serving",
             Action::TakeSnapshot(_) => "take-snapshot",
             Action::SendSnapshot(_) => "send-snapshot",
+            Action::TaintNode(_) => "taint-node",
+            Action::UntaintNode(_) => "untaint-node",
         }
     }
 
@@ -71,6 +73,8 @@ impl Action {
             | Action::StopServing(_)
             | Action::TakeSnapshot(_)
             | Action::SendSnapshot(_)
+            | Action::TaintNode(_)
+            | Action::UntaintNode(_)
             | Action::ApproveServing(_) => false,
         }
     }
@@ -108,6 +112,8 @@ impl Action {
             | Action::ProbeEndpoint(_)
             | Action::SetClusterEndpoint(_)
             | Action::SendSnapshot(_)
+            | Action::TaintNode(_)
+            | Action::UntaintNode(_)
             | Action::ApproveServing(_) => false,
         }
     }

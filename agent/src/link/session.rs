@@ -40,6 +40,8 @@ const HEARTBEAT_RANGE: (u32, u32) = (1, 300);
 const REPORT_RANGE_MS: (u32, u32) = (100, 300_000);
 /// Endpoints watched at once: the present one and the next are enough, and each costs a look-up.
 const MAX_WATCHED: usize = 8;
+/// Nodes looked at for the coordinator at once: each costs three calls.
+const MAX_SUSPECTS: usize = 16;
 
 /// What a session waits for.
 enum Event {
@@ -127,7 +129,7 @@ pub(super) async fn run<H: Handler>(
         report: every(Duration::from_millis(u64::from(REPORT_AT_REST_MS))),
         pace: Pace {
             report_ms: REPORT_AT_REST_MS,
-            watch: Vec::new(),
+            ..Pace::default()
         },
         observing: None,
         observe_again: false,
@@ -234,7 +236,13 @@ impl<H: Handler> Session<'_, H> {
                 let mut watch = pace.watch;
                 watch.truncate(MAX_WATCHED);
                 self.report = every(Duration::from_millis(u64::from(report_ms)));
-                self.pace = Pace { report_ms, watch };
+                let mut suspects = pace.suspects;
+                suspects.truncate(MAX_SUSPECTS);
+                self.pace = Pace {
+                    report_ms,
+                    watch,
+                    suspects,
+                };
             }
             Some(Theirs::Goodbye(goodbye)) => return Some(End::Goodbye(goodbye.reason)),
             // A second welcome or a message of a newer version says nothing that this one could follow.

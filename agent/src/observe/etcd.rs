@@ -74,6 +74,9 @@ fn assemble(
             .collect(),
         alarms_known: alarms.is_some(),
         alarms: alarms.unwrap_or_default().into_iter().map(alarm).collect(),
+        // Looked at elsewhere, and seldom.
+        peers_away: Vec::new(),
+        peers_known: false,
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the agent sees of its machine and of the local cluster member. Read only, bounded in time.
 //!
 //! - [`host`]: the machine itself; [`etcd`], [`kube`], [`load_balancer`]: the local part of the cluster;
-//!   [`endpoint`]: what of the cluster's endpoint is here; [`certificates`]: what ends some day.
+//!   [`suspects`]: nodes that have fallen silent; [`endpoint`]: what of the cluster's endpoint is here; [`certificates`]: what ends some day.
 //!   Absent means unknown, and unknown is unsafe.
 
 pub mod certificates;
@@ -10,6 +10,7 @@ pub mod etcd;
 pub mod host;
 pub mod kube;
 pub mod load_balancer;
+pub mod suspects;
 
 use crate::journal::now_ms;
 use crate::kube::carrier::Place;
@@ -17,7 +18,7 @@ use crate::kube::kubeconfig::split_url;
 use crate::marks;
 use crate::orders::snapshot::shelf;
 use crate::paths::Paths;
-use quorate_proto::v1::{NodeReport, Pace};
+use quorate_proto::v1::{EtcdView, KubeView, NodeReport, Pace};
 use tokio::sync::Mutex;
 
 /// Observes one machine, and remembers from report to report what is costly to find out anew.
@@ -54,13 +55,14 @@ impl Observer {
         };
         let known = marks.clone().unwrap_or_default();
         let certificates = memory.certificates.view(paths);
-        let (host, etcd, kube, load_balancer, endpoint) = tokio::join!(
+        let (host, mut etcd, mut kube, load_balancer, endpoint) = tokio::join!(
             host::facts(paths),
             etcd::view(paths, &known),
             kube::view(paths, &known),
             load_balancer::view(paths, &known),
             endpoint::view(paths, &known, pace, &mut memory.endpoint),
         );
+        look_at_suspects(paths, &pace.suspects, &mut etcd, &mut kube).await;
         NodeReport {
             sequence,
             unix_ms: now_ms(),
@@ -74,6 +76,23 @@ impl Observer {
             snapshots: shelf::list(paths, &known.cluster_id),
         }
     }
+}
+
+/// On a control plane whose API answers; others cannot tell.
+async fn look_at_suspects(
+    paths: &Paths,
+    suspects: &[String],
+    etcd: &mut Option<EtcdView>,
+    kube: &mut Option<KubeView>,
+) {
+    let (Some(etcd), Some(kube)) = (etcd, kube) else {
+        return;
+    };
+    if suspects.is_empty() || !kube.api_ready {
+        return;
+    }
+    let (lives, ()) = tokio::join!(suspects::lives(paths, suspects), suspects::peers(etcd));
+    kube.lives = lives;
 }
 
 /// Where the member of an etcd cluster of its own answers clients, by its options.

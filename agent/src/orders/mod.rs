@@ -55,6 +55,8 @@ pub async fn execute(context: &Context) -> Done {
         | Action::RestartKubeProxy(_)
         | Action::DrainNode(_)
         | Action::StopServing(_)
+        | Action::TaintNode(_)
+        | Action::UntaintNode(_)
         | Action::ApproveServing(_) => by_distribution(context, action).await,
     }
 }
@@ -127,6 +129,8 @@ async fn of_kubeadm(context: &Context, action: &Action) -> Done {
         Action::SetNodeEndpoint(order) => kubeadm::endpoint::node::run(context, order).await,
         Action::RestartKubeProxy(order) => kubeadm::endpoint::proxy::run(context, order).await,
         Action::ApproveServing(order) => kubeadm::approve::run(context, order).await,
+        Action::TaintNode(order) => kubeadm::out_of_service::taint(context, order).await,
+        Action::UntaintNode(order) => kubeadm::out_of_service::untaint(context, order).await,
         Action::Preflight(_)
         | Action::Install(_)
         | Action::Check(_)
@@ -174,6 +178,8 @@ async fn of_etcd(context: &Context, action: &Action) -> Done {
         | Action::DrainNode(_)
         | Action::TakeSnapshot(_)
         | Action::SendSnapshot(_)
+        | Action::TaintNode(_)
+        | Action::UntaintNode(_)
         | Action::ApproveServing(_) => Err(misdirected(action)),
     }
 }

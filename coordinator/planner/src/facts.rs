@@ -58,6 +58,7 @@ pub struct Facts {
     pub formed: bool,
     /// Since when no load balancer has had the node that leaves; none while one has it, or that is not known.
     pub out_since: Option<Time>,
+    pub out_of_service: BTreeMap<NodeName, OutOfService>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -77,6 +78,42 @@ pub struct NodeFacts {
     pub endpoint: Observed<EndpointFacts>,
     /// When the oldest of its certificates that can be renewed was issued; none if it has none.
     pub oldest_issue_unix: Observed<Option<i64>>,
+    pub life: Life,
+}
+
+/// Whether the node lives, as three witnesses tell that do not depend on each other.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Life {
+    /// Since when its agent has been silent; none while it is heard.
+    pub silent_since: Observed<Option<Time>>,
+    pub lease: Observed<Lease>,
+    /// Since when no other etcd member has had a connection to its own; none while one has.
+    pub peer_away_since: Observed<Option<Time>>,
+    pub object: Observed<NodeObject>,
+}
+
+/// Of its kubelet. Its time is by the node's own clock, and only compared with itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Lease {
+    pub renewed_us: i64,
+    /// Since when it has been seen not to change, by the coordinator's clock.
+    pub unchanged_since: Time,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct NodeObject {
+    pub ready: bool,
+    pub tainted: bool,
+    /// Pods that are to go and are still there.
+    pub terminating: u32,
+}
+
+/// A node that was declared out of service. Kept durably from before the taint is set until it is off again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OutOfService {
+    pub since: Time,
+    /// Its kubelet's lease at that time: a later one shows that it is back.
+    pub lease_us: i64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -301,6 +338,8 @@ impl Trouble {
             | StepKind::Drain
             | StepKind::StopServing
             | StepKind::ApproveServing => MAX_ATTEMPTS,
+            // Wanted for as long as the node is dead, or back: there is no operation that could fail of it.
+            StepKind::TaintNode | StepKind::UntaintNode => u32::MAX,
         };
         self.permanent || self.attempts >= most
     }

@@ -44,6 +44,7 @@ pub fn intent(members: usize) -> Intent {
         manifests: None,
         endpoint: EndpointIntent::default(),
         leaving: None,
+        dead_nodes: crate::dead::DeadNodes::default(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the operator wants, resolved from the cluster file.
 
+use crate::dead::DeadNodes;
 use crate::endpoint::EndpointIntent;
 use crate::leaving::Leaving;
 use serde::{Deserialize, Serialize};
@@ -44,6 +45,8 @@ pub struct Intent {
     pub endpoint: EndpointIntent,
     /// The node that is to go, if one is.
     pub leaving: Option<Leaving>,
+    #[serde(default)]
+    pub dead_nodes: DeadNodes,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

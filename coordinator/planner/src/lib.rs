@@ -15,6 +15,7 @@
 //! - [`quorum`] is the only file with arithmetic on voters.
 //! - [`predict`] unrolls rounds on predicted facts: that is what `quorate plan` prints.
 
+pub mod dead;
 pub mod endpoint;
 pub mod facts;
 pub mod intent;

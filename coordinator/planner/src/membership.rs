@@ -65,6 +65,8 @@ pub fn is_membership(kind: StepKind) -> bool {
         | StepKind::Renew
         | StepKind::Drain
         | StepKind::StopServing
+        | StepKind::TaintNode
+        | StepKind::UntaintNode
         | StepKind::ApproveServing => false,
     }
 }

@@ -283,7 +283,7 @@ fn apply_side(facts: &mut Facts, intent: &Intent, step: &SideStep) {
                 marks.configured.remove(&node);
             });
         }
-        SideStep::Drain { .. } => {}
+        SideStep::Drain { .. } | SideStep::TaintNode { .. } | SideStep::UntaintNode { .. } => {}
         SideStep::StopServing { node } => {
             let url = intent.node(node).map(|it| it.peer_url.clone());
             let kubernetes = intent.distribution == Distribution::Kubeadm;
@@ -382,6 +382,8 @@ fn apply_endpoint(facts: &mut Facts, intent: &Intent, step: &SideStep) {
         | SideStep::ConfigureNode { .. }
         | SideStep::DeleteNode { .. }
         | SideStep::Drain { .. }
+        | SideStep::TaintNode { .. }
+        | SideStep::UntaintNode { .. }
         | SideStep::StopServing { .. }
         | SideStep::Reset { .. } => {}
     }

@@ -248,9 +248,12 @@ fn phase_of(kind: StepKind) -> Phase {
         | StepKind::RestartProxies => Phase::Endpoint,
         StepKind::Renew => Phase::Renew,
         StepKind::Reset => Phase::Reset,
-        StepKind::RemoveMember | StepKind::DeleteNode | StepKind::Drain | StepKind::StopServing => {
-            Phase::Leave
-        }
+        StepKind::RemoveMember
+        | StepKind::DeleteNode
+        | StepKind::Drain
+        | StepKind::StopServing
+        | StepKind::TaintNode
+        | StepKind::UntaintNode => Phase::Leave,
     }
 }
 
@@ -281,5 +284,7 @@ pub fn describe(kind: StepKind) -> &'static str {
         StepKind::RemoveMember => "removing it from etcd",
         StepKind::Drain => "moving its pods to other nodes",
         StepKind::StopServing => "sending its clients elsewhere",
+        StepKind::TaintNode => "declaring the dead node out of service",
+        StepKind::UntaintNode => "putting the node back into service",
     }
 }

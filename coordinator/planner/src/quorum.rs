@@ -26,6 +26,11 @@ pub fn can_remove(voters: usize, healthy_others: usize) -> bool {
     voters > 1 && healthy_others >= quorum(voters - 1)
 }
 
+/// Whether they are fewer than half: the others may then take them for lost, and not themselves.
+pub fn is_minority(some: usize, all: usize) -> bool {
+    some < all.div_ceil(2)
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replacement {
     JoinFirst,
@@ -122,6 +127,22 @@ mod tests {
                 first,
                 "{voters} voters, {healthy_others} healthy others, old one healthy: {old_healthy}"
             );
+        }
+    }
+
+    #[test]
+    fn minorities() {
+        for (some, all, minority) in [
+            (0, 1, true),
+            (1, 1, false),
+            (1, 2, false),
+            (1, 3, true),
+            (2, 3, false),
+            (2, 4, false),
+            (2, 5, true),
+            (0, 0, false),
+        ] {
+            assert_eq!(is_minority(some, all), minority, "{some} of {all}");
         }
     }
 

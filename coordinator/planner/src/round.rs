@@ -1,5 +1,6 @@
 //! One round of decisions: everything that may be done now, and what it all means for the operation.
 
+use crate::dead::{self, Dead};
 use crate::facts::Facts;
 use crate::intent::{Intent, NodeName};
 use crate::leaving::{self, Departure};
@@ -23,6 +24,8 @@ pub struct Round {
     pub renewing: Renewing,
     /// Of the node that leaves; its steps are among `side`.
     pub departure: Departure,
+    /// Nodes that have fallen silent; its steps are among `side`.
+    pub dead: Dead,
     pub progress: BTreeMap<NodeName, Progress>,
     pub outcome: Outcome,
 }
@@ -51,6 +54,8 @@ pub fn next(facts: &Facts, intent: &Intent, now: Time) -> Round {
     }
     let departure = leaving::next(facts, intent, now);
     side.extend(departure.steps.iter().cloned());
+    let dead = dead::next(facts, intent, now);
+    side.extend(dead.steps.iter().cloned());
     let mut progress = progress::all(facts, intent, &membership, now);
     progress::tell_endpoint(&mut progress, &endpoint, &renewing);
     progress::tell_departure(&mut progress, facts, intent, &departure, &membership);
@@ -69,6 +74,7 @@ pub fn next(facts: &Facts, intent: &Intent, now: Time) -> Round {
         endpoint,
         renewing,
         departure,
+        dead,
         progress,
         outcome,
     }
@@ -108,6 +114,8 @@ fn goes_on_while_rotating(step: &SideStep) -> bool {
         | SideStep::Renew { .. }
         | SideStep::Drain { .. }
         | SideStep::StopServing { .. }
+        | SideStep::TaintNode { .. }
+        | SideStep::UntaintNode { .. }
         | SideStep::ApproveServing { .. } => true,
         SideStep::Preflight { .. }
         | SideStep::Install { .. }
@@ -158,8 +166,15 @@ fn outcome(
     side: &[SideStep],
     progress: &BTreeMap<NodeName, Progress>,
 ) -> Outcome {
-    // Kubelets' requests are answered at any time, whatever the file says.
-    let of_file = |kind: StepKind| kind != StepKind::ApproveServing;
+    // Kubelets' requests are answered, and dead nodes dealt with, at any time: no operation waits for that.
+    let of_file = |kind: StepKind| {
+        let any_time = [
+            StepKind::ApproveServing,
+            StepKind::TaintNode,
+            StepKind::UntaintNode,
+        ];
+        !any_time.contains(&kind)
+    };
     let steps = side.iter().map(SideStep::kind);
     let mut work = steps.chain(facts.running.iter().map(|run| run.kind));
     if work.any(of_file) || facts.change.is_some() {

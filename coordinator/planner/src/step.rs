@@ -32,6 +32,8 @@ pub enum StepKind {
     ApproveServing,
     Drain,
     StopServing,
+    TaintNode,
+    UntaintNode,
 }
 
 impl StepKind {
@@ -62,6 +64,8 @@ impl StepKind {
             | StepKind::SetObjects
             | StepKind::RestartProxies
             | StepKind::Drain
+            | StepKind::TaintNode
+            | StepKind::UntaintNode
             | StepKind::ApproveServing => false,
         }
     }
@@ -93,6 +97,8 @@ impl StepKind {
             | StepKind::Renew
             | StepKind::Drain
             | StepKind::StopServing
+            | StepKind::TaintNode
+            | StepKind::UntaintNode
             | StepKind::ApproveServing => false,
         }
     }
@@ -124,6 +130,8 @@ impl StepKind {
             | StepKind::SetObjects
             | StepKind::RestartProxies
             | StepKind::Drain
+            | StepKind::TaintNode
+            | StepKind::UntaintNode
             | StepKind::ApproveServing => false,
         }
     }
@@ -203,6 +211,16 @@ pub enum SideStep {
         node: NodeName,
         via: NodeName,
     },
+    /// Declares a dead node out of service: its pods and volumes are freed.
+    TaintNode {
+        node: NodeName,
+        via: NodeName,
+    },
+    /// It is back, and rid of what it had run.
+    UntaintNode {
+        node: NodeName,
+        via: NodeName,
+    },
     /// Ends a member's service ahead of its removal, in a way that clients follow.
     StopServing {
         node: NodeName,
@@ -232,6 +250,8 @@ impl SideStep {
             SideStep::ApproveServing { .. } => StepKind::ApproveServing,
             SideStep::Drain { .. } => StepKind::Drain,
             SideStep::StopServing { .. } => StepKind::StopServing,
+            SideStep::TaintNode { .. } => StepKind::TaintNode,
+            SideStep::UntaintNode { .. } => StepKind::UntaintNode,
         }
     }
 
@@ -253,6 +273,8 @@ impl SideStep {
             | SideStep::Renew { node } => (node, node),
             SideStep::ConfigureNode { node, via }
             | SideStep::DeleteNode { node, via }
+            | SideStep::TaintNode { node, via }
+            | SideStep::UntaintNode { node, via }
             | SideStep::Drain { node, via } => (via, node),
             SideStep::ApplyManifests { via }
             | SideStep::SetObjects { via }

@@ -98,6 +98,77 @@ pub enum WaitingOn {
     },
     Successor(NodeName),
     Leaving(NodeName),
+    /// Whether a node that has fallen silent is dead is not known, for want of this witness.
+    WitnessSilent {
+        node: NodeName,
+        witness: Witness,
+    },
+    /// A witness says that it lives.
+    WitnessAgainst {
+        node: NodeName,
+        witness: Witness,
+    },
+    NotDeadYet {
+        node: NodeName,
+        remaining_ms: u64,
+    },
+    TooManySilent {
+        silent: usize,
+        nodes: usize,
+    },
+    TooFewHealthy {
+        role: Role,
+        healthy: usize,
+        needed: usize,
+    },
+    /// Back, and not rid of what it had run.
+    NotClean {
+        node: NodeName,
+        pods: u32,
+    },
+}
+
+/// Who tells whether a node lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Witness {
+    Agent,
+    /// Its lease, as control planes read it.
+    Kubelet,
+    /// Its etcd member, as the other members see it.
+    Etcd,
+}
+
+impl Witness {
+    fn unknown(self) -> &'static str {
+        match self {
+            Witness::Agent => "its agent is not enrolled",
+            Witness::Kubelet => "no control plane tells of its lease",
+            Witness::Etcd => "no etcd member tells of its connection to it",
+        }
+    }
+
+    fn against(self) -> &'static str {
+        match self {
+            Witness::Agent => "its agent answers",
+            Witness::Kubelet => "its kubelet renews its lease",
+            Witness::Etcd => "an etcd member is connected to it",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Role {
+    ControlPlane,
+    Worker,
+}
+
+impl Role {
+    fn word(self) -> &'static str {
+        match self {
+            Role::ControlPlane => "control planes",
+            Role::Worker => "workers",
+        }
+    }
 }
 
 impl fmt::Display for WaitingOn {
@@ -201,6 +272,40 @@ impl fmt::Display for WaitingOn {
                 *remaining_ms as f64 / 1000.0
             ),
             Successor(node) => write!(f, "{node} joins first"),
+            WitnessSilent { node, witness } => write!(
+                f,
+                "{node} has fallen silent; whether it is dead is not known: {}",
+                witness.unknown()
+            ),
+            WitnessAgainst { node, witness } => {
+                write!(
+                    f,
+                    "{node}'s agent is silent, but the node is not dead: {}",
+                    witness.against()
+                )
+            }
+            NotDeadYet { node, remaining_ms } => write!(
+                f,
+                "{node} counts as dead in {:.0} s if nothing is seen of it",
+                (*remaining_ms as f64 / 1000.0).ceil()
+            ),
+            TooManySilent { silent, nodes } => write!(
+                f,
+                "{silent} of {nodes} nodes are silent: no minority, so nothing is done about dead nodes"
+            ),
+            TooFewHealthy {
+                role,
+                healthy,
+                needed,
+            } => write!(
+                f,
+                "nothing is done about dead nodes: {healthy} healthy {}, {needed} are needed",
+                role.word()
+            ),
+            NotClean { node, pods } => write!(
+                f,
+                "{node} is back; {pods} pods of before have to end there first"
+            ),
             Leaving(node) => write!(f, "{node} is being removed; joins go on after it"),
             Soaking { remaining_ms } => write!(
                 f,

@@ -180,6 +180,13 @@ impl<'a> Carrier<'a> {
                     None => Ok(false),
                 }
             }
+            SideStep::TaintNode { node, .. } => {
+                let transaction = super::dead::taken_out(self.view, node);
+                match self.order(step) {
+                    Some(order) => self.write_and_send(order, transaction).await,
+                    None => Ok(false),
+                }
+            }
             SideStep::Preflight { .. }
             | SideStep::Install { .. }
             | SideStep::ConfigureBalancer { .. }
@@ -196,6 +203,7 @@ impl<'a> Carrier<'a> {
             | SideStep::Renew { .. }
             | SideStep::Drain { .. }
             | SideStep::StopServing { .. }
+            | SideStep::UntaintNode { .. }
             | SideStep::ApproveServing { .. } => {
                 let order = self.order(step);
                 self.orders.extend(order);
@@ -289,6 +297,7 @@ impl<'a> Carrier<'a> {
             operation: self.view.operation.as_ref().map_or("", |o| o.id.as_str()),
             artifacts: &choose,
             servers: super::endpoint::observe::servers(&self.view.facts),
+            leases: super::dead::leases(&self.view.facts),
         })
     }
 

@@ -5,12 +5,13 @@ use super::records::*;
 use super::shared::Shared;
 use super::tracker::Tracker;
 use super::view::{Reader, View};
+use quorate_planner::dead;
 use quorate_planner::facts::{Running, Trouble};
 use quorate_planner::intent::NodeName;
 use quorate_planner::round::{self, Outcome, Round};
 use quorate_planner::step::{Membership, SideStep};
 use quorate_proto::limits::{REPORT_AT_REST_MS, REPORT_AT_WORK_MS};
-use quorate_proto::v1::{Endpoint, OrderDone, OrderProgress, Problem};
+use quorate_proto::v1::{OrderDone, OrderProgress, Pace, Problem};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,7 +63,7 @@ pub struct ClusterLoop {
     pub(super) setting_up: Vec<Running>,
     pub(super) inbox: mpsc::Sender<LoopEvent>,
     pub(super) told: BTreeMap<String, (String, String)>,
-    paced: BTreeMap<String, (u32, Vec<Endpoint>)>,
+    paced: BTreeMap<String, Pace>,
     /// When the last order of each node ended, and the last membership order of any.
     pub(super) ended: BTreeMap<String, u64>,
     pub(super) membership_ended_ms: u64,
@@ -230,11 +231,27 @@ impl ClusterLoop {
             REPORT_AT_REST_MS
         };
         let watch = super::endpoint::observe::watched(&view.record);
+        let suspects = dead::watched(&view.facts, &view.intent);
+        let report_ms = super::dead::report_ms(&view.intent, pace);
+        let others = Pace {
+            report_ms,
+            watch,
+            suspects: Vec::new(),
+        };
+        let control: BTreeSet<&str> = view.intent.members().map(|it| it.name.0.as_str()).collect();
+        let members = Pace {
+            report_ms: super::dead::looking_ms(&view.facts, &suspects, report_ms),
+            suspects: suspects.into_iter().map(|node| node.0).collect(),
+            ..others.clone()
+        };
         for (name, agent) in &view.agents {
-            let wanted = (pace, watch.clone());
-            if agent.connected && self.paced.get(name) != Some(&wanted) {
-                self.shared.pace(name, pace, watch.clone());
-                self.paced.insert(name.clone(), wanted);
+            let wanted = match control.contains(name.as_str()) {
+                true => &members,
+                false => &others,
+            };
+            if agent.connected && self.paced.get(name) != Some(wanted) {
+                self.shared.pace(name, wanted.clone());
+                self.paced.insert(name.clone(), wanted.clone());
             }
         }
     }
@@ -268,11 +285,13 @@ fn allowed_membership(view: &View, membership: &Membership) -> bool {
     }
 }
 
-/// Load balancers follow their members, and abandoned nodes are cleaned, at any time.
+/// Load balancers follow their members, abandoned nodes are cleaned, and dead ones dealt with, at any time.
 fn allowed_at_rest(step: &SideStep) -> bool {
     match step {
         SideStep::ConfigureBalancer { .. }
         | SideStep::Reset { .. }
+        | SideStep::TaintNode { .. }
+        | SideStep::UntaintNode { .. }
         | SideStep::ApproveServing { .. } => true,
         SideStep::Preflight { .. }
         | SideStep::Install { .. }

@@ -10,6 +10,7 @@ use quorate_planner::intent::{Intent, NodeName};
 use quorate_planner::step::{MembershipStep, SideStep, StepKind};
 use quorate_proto::v1::order::Action;
 use quorate_proto::v1::*;
+use std::collections::BTreeMap;
 
 const KUBELET_PORT: u32 = 10250;
 /// Add-ons may have to pull up several workloads.
@@ -28,6 +29,8 @@ pub struct Ground<'a> {
     pub artifacts: &'a dyn Fn(&Spec, &SpecNode) -> Vec<ArtifactRef>,
     /// Members that serve now, with their certificates.
     pub servers: Vec<ServingMember>,
+    /// When kubelets of silent nodes last renewed their leases, as the decision saw it.
+    pub leases: BTreeMap<NodeName, i64>,
 }
 
 /// How long each kind may take, in seconds. Promotion is short on purpose: it is asked again as long as the joiner lives, and
@@ -59,6 +62,8 @@ pub fn timeout_seconds(kind: StepKind) -> u32 {
         StepKind::RestartProxies => 180,
         StepKind::Renew => 300,
         StepKind::ApproveServing => 30,
+        // Two reads and a write. One that is late is decided anew.
+        StepKind::TaintNode | StepKind::UntaintNode => 20,
         // kubectl's own limit ends first, and what it has begun is undone.
         StepKind::Drain => DRAIN_SECONDS + 30,
         // A pod's grace period, and the time that the kubelet takes to notice.
@@ -144,6 +149,13 @@ impl Ground<'_> {
                     reason: reason.into(),
                     load_balancer: leaves && spec.node(&node.0)?.config.load_balancer,
                 })
+            }
+            SideStep::TaintNode { node, .. } => Action::TaintNode(TaintNode {
+                name: name(node),
+                lease_unix_us: self.leases.get(node).copied()?,
+            }),
+            SideStep::UntaintNode { node, .. } => {
+                Action::UntaintNode(UntaintNode { name: name(node) })
             }
             SideStep::Drain { node, .. } => Action::DrainNode(DrainNode {
                 name: name(node),

@@ -19,6 +19,7 @@ pub mod bridge;
 mod carry;
 mod check;
 pub mod cluster;
+mod dead;
 mod endpoint;
 mod handle;
 mod leaving;

@@ -55,6 +55,7 @@ pub fn facts(sources: &Sources<'_>, tracker: &mut Tracker) -> Facts {
     let dialers = dialers.by;
     tracker.observe_pools(out_of_pools(sources, &nodes), sources.now);
     let list = tracker.observe(member_list(&views), sources.now);
+    super::dead::observe(sources, &list, &mut nodes, &mut tracker.lives);
     Facts {
         nodes,
         etcd: EtcdFacts {
@@ -80,6 +81,12 @@ pub fn facts(sources: &Sources<'_>, tracker: &mut Tracker) -> Facts {
         dialers,
         formed: sources.record.formed,
         out_since: tracker.out_since(),
+        out_of_service: sources
+            .record
+            .out_of_service
+            .iter()
+            .map(|(name, out)| (NodeName(name.clone()), out.clone()))
+            .collect(),
     }
 }
 

@@ -140,6 +140,7 @@ fn new_record(spec: Spec) -> ClusterRecord {
         retired: BTreeSet::new(),
         leaving: None,
         formed: false,
+        out_of_service: BTreeMap::new(),
     }
 }
 
@@ -172,7 +173,9 @@ pub fn current_facts(
         verify: false,
         now,
     };
-    Ok(observe::facts(&sources, &mut Tracker::default()))
+    let mut facts = observe::facts(&sources, &mut Tracker::default());
+    shared.lives.recall(&record.name, &mut facts);
+    Ok(facts)
 }
 
 pub(super) fn taken_nodes(shared: &Shared, spec: &Spec) -> Result<Vec<Problem>, Problem> {
@@ -388,6 +391,8 @@ fn wire_side(step: &SideStep, record: &ClusterRecord) -> PlanStep {
         | SideStep::Renew { .. }
         | SideStep::Drain { .. }
         | SideStep::StopServing { .. }
+        | SideStep::TaintNode { .. }
+        | SideStep::UntaintNode { .. }
         | SideStep::ApproveServing { .. } => describe(step.kind()).to_owned(),
         SideStep::RestartProxies { nodes, .. } => {
             let nodes: Vec<&str> = nodes.iter().map(|node| node.0.as_str()).collect();
@@ -429,5 +434,7 @@ fn action_word(kind: StepKind) -> &'static str {
         StepKind::ApproveServing => "approve",
         StepKind::Drain => "drain",
         StepKind::StopServing => "stop",
+        StepKind::TaintNode => "out-of-service",
+        StepKind::UntaintNode => "in-service",
     }
 }

@@ -2,12 +2,12 @@
 
 use crate::spec::Spec;
 use quorate_planner::endpoint::{Renewal, Rotation};
-use quorate_planner::facts::{Change, Trouble};
+use quorate_planner::facts::{Change, OutOfService, Trouble};
 use quorate_planner::leaving::Leaving;
 use quorate_planner::step::StepKind;
 use quorate_proto::v1::{Finding, Order, Problem};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ClusterRecord {
@@ -48,6 +48,9 @@ pub struct ClusterRecord {
     /// A node has left or been replaced: the founder may be another machine by now, and nobody forms the cluster again.
     #[serde(default)]
     pub formed: bool,
+    /// Dead nodes, from before they are declared out of service until that is taken back.
+    #[serde(default)]
+    pub out_of_service: BTreeMap<String, OutOfService>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -132,7 +132,11 @@ impl ClusterLoop {
                     transaction = transaction.put(Key::slot(&self.cluster), &slot);
                 }
             }
-            StepKind::Reset | StepKind::Drain | StepKind::StopServing | StepKind::DeleteNode => {
+            StepKind::Reset
+            | StepKind::Drain
+            | StepKind::StopServing
+            | StepKind::DeleteNode
+            | StepKind::UntaintNode => {
                 transaction = self.noted(view, pending, transaction);
             }
             StepKind::Probe => {
@@ -155,6 +159,7 @@ impl ClusterLoop {
             | StepKind::SetCarriers
             | StepKind::RestartProxies
             | StepKind::Renew
+            | StepKind::TaintNode
             | StepKind::ApproveServing => {}
         }
         let seconds = result.duration_ms as f64 / 1000.0;
@@ -181,6 +186,9 @@ impl ClusterLoop {
             record.dirty.remove(&pending.subject);
         }
         super::leaving::note(&mut record, pending);
+        if pending.step == StepKind::UntaintNode {
+            return super::dead::put_back(record, &pending.subject, transaction);
+        }
         if record.dirty == view.record.dirty && record.leaving == view.record.leaving {
             return transaction;
         }
@@ -409,6 +417,8 @@ fn is_lost(view: &View, pending: &OrderRecord) -> bool {
         | StepKind::RestartProxies
         | StepKind::Drain
         | StepKind::DeleteNode
+        | StepKind::TaintNode
+        | StepKind::UntaintNode
         | StepKind::ApproveServing => {
             (silent && age > u64::from(pending.order.timeout_seconds) * 1_000) || age > overdue
         }

@@ -2,10 +2,11 @@
 
 use super::agents::{AgentState, Agents};
 use super::cluster::LoopEvent;
+use super::dead::Lives;
 use super::records::{ClusterRecord, FindingsRecord, OperationRecord, OrderRecord, SlotRecord};
 use crate::store::{Entry, Key, Kind, Prefix, Store, StoreError};
 use quorate_proto::v1::{
-    ArtifactRef, CoordinatorMessage, Delivery, Endpoint, OperationEvent, Order, OrderDone, Problem,
+    ArtifactRef, CoordinatorMessage, Delivery, OperationEvent, Order, OrderDone, Problem,
     coordinator_message,
 };
 use std::collections::BTreeMap;
@@ -37,6 +38,7 @@ pub struct Shared {
     watchers: Mutex<BTreeMap<String, broadcast::Sender<OperationEvent>>>,
     asks: Mutex<BTreeMap<String, oneshot::Sender<OrderDone>>>,
     homes: Mutex<Homes>,
+    pub lives: Lives,
 }
 
 /// Each node's cluster, as of so many changes of clusters.
@@ -80,6 +82,7 @@ impl Shared {
             watchers: Mutex::default(),
             asks: Mutex::default(),
             homes: Mutex::default(),
+            lives: Lives::default(),
         }
     }
 
@@ -239,9 +242,8 @@ impl Shared {
         );
     }
 
-    pub fn pace(&self, node: &str, report_ms: u32, watch: Vec<Endpoint>) {
-        let message =
-            coordinator_message::Message::Pace(quorate_proto::v1::Pace { report_ms, watch });
+    pub fn pace(&self, node: &str, pace: quorate_proto::v1::Pace) {
+        let message = coordinator_message::Message::Pace(pace);
         let _ = self.agents.send(
             node,
             CoordinatorMessage {

@@ -163,6 +163,7 @@ fn ground<'a>(shared: &Shared, record: &'a ClusterRecord, intent: &'a Intent) ->
         operation: "",
         artifacts: &|_, _| Vec::new(),
         servers: Vec::new(),
+        leases: Default::default(),
     }
 }
 

@@ -51,7 +51,7 @@ fn one(shared: &Shared, record: &ClusterRecord) -> Result<ClusterStatus, Problem
         version: record.spec.cluster.version.clone(),
         endpoint: record.spec.cluster.endpoint.clone(),
         health: health(record, &intent, &facts, &round, &etcd).to_owned(),
-        nodes: nodes(record, &facts, &round.progress, &agents),
+        nodes: nodes(record, &facts, &round, &agents),
         etcd: Some(etcd),
         load_balancers: load_balancers(record, &agents, now),
         certificates: certificates(shared, &agents),
@@ -61,7 +61,7 @@ fn one(shared: &Shared, record: &ClusterRecord) -> Result<ClusterStatus, Problem
     })
 }
 
-/// Of the membership change, of a rotation, of a renewal.
+/// Of the membership change, of a rotation, of a renewal, of dead nodes.
 fn waiting_on(round: &round::Round) -> Vec<String> {
     let membership = match &round.membership {
         Membership::Wait(reasons) => reasons.as_slice(),
@@ -78,6 +78,7 @@ fn waiting_on(round: &round::Round) -> Vec<String> {
         .iter()
         .chain(others)
         .chain(&round.departure.waits)
+        .chain(&round.dead.waits)
         .map(ToString::to_string)
         .collect()
 }
@@ -132,7 +133,7 @@ fn health(
 fn nodes(
     record: &ClusterRecord,
     facts: &Facts,
-    progress: &BTreeMap<NodeName, progress::Progress>,
+    round: &round::Round,
     agents: &BTreeMap<String, AgentState>,
 ) -> Vec<ClusterNodeStatus> {
     let kube = kube_nodes(agents);
@@ -143,7 +144,8 @@ fn nodes(
         .map(|node| {
             let name = NodeName(node.config.name.clone());
             let known = facts.node(&name);
-            let progress = progress.get(&name);
+            let progress = round.progress.get(&name);
+            let state = super::dead::detail(&round.dead, &name);
             let object = kube.get(&node.config.name);
             let component = if record.spec.is_kubeadm() {
                 "kubelet"
@@ -175,6 +177,7 @@ fn nodes(
                     |o| o.ready,
                 ),
                 detail: match (progress, object) {
+                    _ if state.is_some() => state.unwrap_or_default(),
                     (Some(p), _) if !p.detail.is_empty() => p.detail.clone(),
                     (_, Some(object)) if !object.ready => {
                         format!("Node is not Ready: {}", object.reason)

@@ -23,6 +23,7 @@ pub struct Tracker {
     dialed: Option<u64>,
     /// Since when the load balancers have been without the node that leaves.
     out: Option<Time>,
+    pub(super) lives: super::dead::Witnesses,
 }
 
 struct Stable {

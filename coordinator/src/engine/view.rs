@@ -141,6 +141,7 @@ impl ClusterLoop {
             now: durable.now,
         };
         let facts = observe::facts(&sources, &mut self.tracker);
+        self.shared.lives.keep(&self.cluster, &facts);
         Ok(Some(View {
             durable,
             agents,

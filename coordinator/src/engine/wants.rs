@@ -39,6 +39,7 @@ pub fn intent(record: &ClusterRecord) -> Intent {
             renewal: record.renewal.clone(),
         },
         leaving: record.leaving.clone(),
+        dead_nodes: spec.dead_nodes.clone(),
     }
 }
 

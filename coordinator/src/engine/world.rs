@@ -31,6 +31,12 @@ pub struct Node {
     report: Option<Arc<NodeReport>>,
     /// Dies instead of carrying out an order of this kind.
     pub dies_at: Option<&'static str>,
+    /// Its agent is silent, and the rest of it lives.
+    pub muted: bool,
+    pub lease_us: i64,
+    pub tainted: bool,
+    pub terminating: u32,
+    suspects: Vec<String>,
 }
 
 #[derive(Default)]
@@ -47,6 +53,8 @@ pub struct State {
     pub revoked: Vec<String>,
     /// Kinds of orders that are refused from now on.
     pub refused: BTreeSet<&'static str>,
+    /// Control planes tell of Node objects.
+    pub kubernetes: bool,
 }
 
 pub struct World {
@@ -104,14 +112,20 @@ impl World {
     fn look(&self, name: String) {
         let now = self.now_ms();
         let mut state = self.state();
+        if let Some(node) = state.nodes.get_mut(&name).filter(|node| node.alive) {
+            node.lease_us = i64::try_from(now * 1_000).unwrap_or_default();
+        }
         let etcd = etcd_view(&state, &name, now);
-        let Some(node) = state.nodes.get_mut(&name).filter(|node| node.alive) else {
+        let kube = kube_view(&state, &name);
+        let heard = |node: &&mut Node| node.alive && !node.muted;
+        let Some(node) = state.nodes.get_mut(&name).filter(heard) else {
             return;
         };
         node.heard_ms = now;
         node.report = Some(Arc::new(NodeReport {
             marks: Some(node.marks.clone()),
             etcd,
+            kube,
             load_balancer: node.balancer.clone(),
             endpoint: Some(endpoint_view(node, &name)),
             certificates: vec![certificate(node)],
@@ -177,6 +191,12 @@ impl World {
         ) {
             node.issued_unix = now_unix;
         }
+        if let Action::TaintNode(TaintNode { name, .. }) | Action::UntaintNode(UntaintNode { name }) =
+            &action
+            && let Some(node) = state.nodes.get_mut(name)
+        {
+            node.tainted = matches!(action, Action::TaintNode(_));
+        }
         if let Err(problem) = on_etcd(&mut state, name, &action, order) {
             result.status = OrderStatus::Failed as i32;
             result.problem = Some(problem);
@@ -221,7 +241,41 @@ fn etcd_view(state: &State, name: &str, now: u64) -> Option<EtcdView> {
         linearizable: quorum && me.is_some_and(|m| !m.learner),
         members: state.members.iter().filter(|_| quorum).cloned().collect(),
         alarms_known: true,
+        peers_known: !node.suspects.is_empty(),
+        peers_away: (state.members.iter())
+            .filter(|m| state.nodes.get(&m.name).is_none_or(|it| !it.alive))
+            .map(|m| m.id)
+            .collect(),
         ..EtcdView::default()
+    })
+}
+
+fn kube_view(state: &State, name: &str) -> Option<KubeView> {
+    let me = state.nodes.get(name).filter(|_| state.kubernetes)?;
+    if !me.etcd_started {
+        return Some(KubeView::default());
+    }
+    let nodes = state.nodes.iter().map(|(name, node)| KubeNode {
+        name: name.clone(),
+        ready: node.alive,
+        ..KubeNode::default()
+    });
+    let lives = me.suspects.iter().filter_map(|name| {
+        let node = state.nodes.get(name)?;
+        Some(NodeLife {
+            name: name.clone(),
+            lease_unix_us: node.lease_us,
+            ready: node.alive,
+            tainted: node.tainted,
+            terminating: node.terminating,
+        })
+    });
+    Some(KubeView {
+        api_ready: true,
+        nodes_known: true,
+        nodes: nodes.collect(),
+        lives: lives.collect(),
+        ..KubeView::default()
     })
 }
 
@@ -293,6 +347,9 @@ fn on_node(node: &mut Node, action: &Action, order: &Order) {
         }
         Action::StartMember(_) => node.etcd_started = true,
         Action::StopServing(_) => node.etcd_started = false,
+        Action::JoinWorker(a) => {
+            (marks.cluster_id, marks.worker) = (cluster_id, a.digest.clone());
+        }
         Action::Reset(_) => {
             node.etcd_started = false;
             node.marks = Marks {
@@ -306,7 +363,6 @@ fn on_node(node: &mut Node, action: &Action, order: &Order) {
         | Action::AddMember(_)
         | Action::PromoteMember(_)
         | Action::RemoveMember(_)
-        | Action::JoinWorker(_)
         | Action::ApplyManifests(_)
         | Action::ConfigureNode(_)
         | Action::DeleteNode(_)
@@ -321,6 +377,8 @@ fn on_node(node: &mut Node, action: &Action, order: &Order) {
         | Action::DrainNode(_)
         | Action::TakeSnapshot(_)
         | Action::SendSnapshot(_)
+        | Action::TaintNode(_)
+        | Action::UntaintNode(_)
         | Action::ApproveServing(_) => {}
     }
 }
@@ -387,6 +445,8 @@ fn on_etcd(state: &mut State, name: &str, action: &Action, order: &Order) -> Res
         | Action::StopServing(_)
         | Action::TakeSnapshot(_)
         | Action::SendSnapshot(_)
+        | Action::TaintNode(_)
+        | Action::UntaintNode(_)
         | Action::ApproveServing(_) => {}
     }
     Ok(())
@@ -452,7 +512,7 @@ impl Agents for World {
         Some(AgentState {
             node_id: node.identity.clone(),
             name: name.to_owned(),
-            connected: node.alive,
+            connected: node.alive && !node.muted,
             heard_ms: node.heard_ms,
             reported_ms: node.heard_ms,
             report: node.report.clone(),
@@ -468,6 +528,7 @@ impl Agents for World {
             && let Some(node) = self.state().nodes.get_mut(name)
         {
             node.watched.clone_from(&pace.watch);
+            node.suspects.clone_from(&pace.suspects);
         }
         let Some(coordinator_message::Message::Delivery(delivery)) = message.message else {
             return Ok(());

@@ -28,6 +28,30 @@ pub struct ClusterFile {
     pub install: Install,
     #[serde(default)]
     pub snapshots: Snapshots,
+    #[serde(default)]
+    pub dead_nodes: DeadNodes,
+}
+
+/// What is done about nodes that have fallen silent for good.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct DeadNodes {
+    #[serde(default)]
+    pub policy: DeadPolicy,
+    #[serde(default)]
+    pub after: Option<String>,
+    #[serde(default)]
+    pub min_healthy_control_planes: Option<u32>,
+    #[serde(default)]
+    pub min_healthy_workers: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeadPolicy {
+    #[default]
+    Off,
+    Taint,
 }
 
 /// Of etcd.

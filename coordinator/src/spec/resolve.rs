@@ -1,8 +1,10 @@
 //! From the file as written to what it means: defaults filled in, every mistake found at once.
 
 use super::address;
+use super::dead_nodes;
 use super::file::{self, ClusterFile, DistributionField, Mode, Role};
 use super::snapshots::{self, Snapshots};
+use quorate_planner::dead::DeadNodes;
 use quorate_proto::v1::{
     AptSource, ClusterConfig, ContainerdConfig, Distribution, Endpoint, Manifest, NodeConfig,
     Problem, Taint,
@@ -30,6 +32,8 @@ pub struct Spec {
     pub hold: bool,
     #[serde(default)]
     pub snapshots: Snapshots,
+    #[serde(default)]
+    pub dead_nodes: DeadNodes,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -142,6 +146,17 @@ impl Resolver<'_> {
             apt: self.apt(),
             hold: self.file.install.hold.unwrap_or(true),
             snapshots: self.snapshots(),
+            dead_nodes: self.dead_nodes(),
+        }
+    }
+
+    fn dead_nodes(&mut self) -> DeadNodes {
+        match dead_nodes::resolve(self.file) {
+            Ok(policy) => policy,
+            Err((field, what)) => {
+                self.wrong(field, what);
+                DeadNodes::default()
+            }
         }
     }
 

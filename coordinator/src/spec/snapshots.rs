@@ -55,9 +55,10 @@ pub fn resolve(wish: &file::Snapshots) -> Result<Snapshots, (&'static str, Strin
 }
 
 /// One whole number with its unit.
-fn seconds(text: &str) -> Option<u32> {
+pub(super) fn seconds(text: &str) -> Option<u32> {
     let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let unit = match unit {
+        "s" => 1,
         "m" => MINUTE,
         "h" => HOUR,
         "d" => DAY,
@@ -92,6 +93,7 @@ mod tests {
             ("9m", None),
             ("31d", None),
             ("0h", None),
+            ("600s", Some(Some(600))),
             ("6", None),
             ("h", None),
             ("", None),

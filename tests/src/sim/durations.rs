@@ -57,7 +57,7 @@ const fn real_ms(action: &Action) -> u64 {
         // Ten pods end, are made anew and become ready.
         Action::RestartKubeProxy(_) => 4_000,
         Action::RenewCertificates(_) => 20_000,
-        Action::ApproveServing(_) => 50,
+        Action::ApproveServing(_) | Action::TaintNode(_) | Action::UntaintNode(_) => 50,
         Action::DrainNode(_) => 5_000,
         Action::StopServing(_) => 2_000,
         // Some hundred MiB.

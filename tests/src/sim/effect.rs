@@ -67,6 +67,8 @@ pub(super) fn carry_out(
         | Action::RenewCertificates(_)
         | Action::TakeSnapshot(_)
         | Action::SendSnapshot(_)
+        | Action::TaintNode(_)
+        | Action::UntaintNode(_)
         | Action::ApproveServing(_) => {}
         Action::StopServing(_) => machine(state, name)?.etcd_started = false,
         Action::DrainNode(_) => {}

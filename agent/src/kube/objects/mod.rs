@@ -1,11 +1,13 @@
 //! Objects of the cluster that hold its endpoint: how they are read, and what change brings them to another one. Pure.
 //!
 //! - [`kubeadm_config`], [`cluster_info`], [`kube_proxy`]: in the order in which an endpoint moves through them;
-//! - [`outside`]: settings of others; [`tokens`]: which bootstrap tokens sign; [`serving_requests`]: what kubelets ask for.
+//! - [`outside`]: settings of others; [`tokens`]: which bootstrap tokens sign; [`serving_requests`]: what kubelets ask for;
+//! - [`life`]: whether a node lives, and the taint of one that does not.
 
 pub mod cluster_info;
 pub mod kube_proxy;
 pub mod kubeadm_config;
+pub mod life;
 pub mod outside;
 pub mod serving_requests;
 pub mod tokens;

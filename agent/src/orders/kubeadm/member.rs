@@ -13,7 +13,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// etcd's plain port for metrics and health on the loopback, as kubeadm sets it.
-const METRICS_PORT: u16 = 2381;
+pub const METRICS_PORT: u16 = 2381;
 const ANSWER: Duration = Duration::from_secs(2);
 /// The kubelet gives a static pod 30 s to end; a little more to notice that its manifest is gone.
 const STOP_LIMIT: Duration = Duration::from_secs(60);

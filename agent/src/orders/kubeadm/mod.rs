@@ -8,6 +8,7 @@
 //! - [`layout`]: kubeadm's files; [`claim`]: one node, one cluster; [`phase`]: runs kubeadm;
 //! - [`pki`]: certificates, all or none of them; [`kubelet`]: its files and its identity; [`ready`]: waits;
 //! - [`mark`], [`labels`], [`token`]: objects of the API (pure); [`endpoint`]: the way to another endpoint;
+//! - [`out_of_service`]: what is done about dead nodes;
 //! - [`approve`]: what kubelets ask for; [`static_pod`]: starts a component anew, [`due`]: and which ones are to be.
 
 pub mod approve;
@@ -32,6 +33,7 @@ pub mod manifests;
 pub mod mark;
 pub mod member;
 pub mod node;
+pub mod out_of_service;
 pub mod phase;
 pub mod pki;
 pub mod prepare;

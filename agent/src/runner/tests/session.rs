@@ -47,6 +47,7 @@ async fn reports_on_the_endpoints_that_the_coordinator_watches() {
         .send(ToAgent::Pace(Pace {
             report_ms: 100,
             watch: vec![endpoint.clone()],
+            ..Pace::default()
         }))
         .await;
     let watched = session

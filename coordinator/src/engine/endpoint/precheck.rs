@@ -181,6 +181,7 @@ async fn look(
         operation: "",
         artifacts: &|_, _| Vec::new(),
         servers: Vec::new(),
+        leases: Default::default(),
     }
     .order(&node.0, seconds, action);
     let patience = Duration::from_secs(seconds.into()) + ANSWER_MARGIN;

@@ -57,6 +57,7 @@ fn without(mut record: ClusterRecord, leaving: &Leaving) -> ClusterRecord {
         record.retired.remove(node);
     }
     record.behind.remove(node);
+    record.out_of_service.remove(node);
     record.dirty.remove(node);
     record
 }

@@ -100,7 +100,7 @@ fn greetings(parts: &Parts) -> [Ours; 2] {
     };
     let pace = Pace {
         report_ms: REPORT_AT_REST_MS,
-        watch: Vec::new(),
+        ..Pace::default()
     };
     [Ours::Welcome(welcome), Ours::Pace(pace)]
 }
