@@ -72,6 +72,8 @@ pub struct NodeFacts {
     /// Fatal findings of the preflight for the present wish.
     pub preflight_fatal: Vec<String>,
     pub etcd_running: Observed<bool>,
+    /// Since when its agent has seen no etcd run there; none while one does, or while that is unknown.
+    pub etcd_down_since: Option<Time>,
     pub api_ready: Observed<bool>,
     pub node_ready: Observed<bool>,
     pub balancer: Observed<BalancerFacts>,

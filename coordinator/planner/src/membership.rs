@@ -17,6 +17,8 @@ use crate::waiting::WaitingOn;
 /// Silence after which a joiner that holds the slot counts as dead: reports come twice a second while work is under way, an
 /// agent that was restarted is back within 2 s, and a dead joiner's learner is to be gone within 15 s.
 pub const JOINER_SILENT_MS: u64 = 8_000;
+/// A joiner whose etcd was started and does not run for this long will not run by itself: systemd starts it again every second.
+pub const JOINER_DOWN_MS: u64 = 30_000;
 /// A learner that no change of ours owns is left alone for this long: it may be somebody's `kubeadm join` under way.
 pub const GHOST_AGE_MS: u64 = 5 * 60 * 1_000;
 
@@ -435,7 +437,8 @@ fn removal(
     })
 }
 
-/// The joiner will not bring its own join to an end: silent for too long, dropped from the file, or a step of it failed for good.
+/// The joiner will not bring its own join to an end: silent for too long, without its etcd, dropped from the file, or a step of it
+/// failed for good.
 fn joiner_dead(facts: &Facts, intent: &Intent, change: &Change, now: Time) -> bool {
     let known = facts.node(&change.node);
     let silent = !known.connected && now.since(known.heard) >= JOINER_SILENT_MS;
@@ -450,7 +453,12 @@ fn joiner_dead(facts: &Facts, intent: &Intent, change: &Change, now: Time) -> bo
             .trouble(*kind, &change.node)
             .is_some_and(|t| t.given_up())
     });
-    silent || failed || intent.node(&change.node).is_none()
+    // Its agent answers, and its etcd that has run is gone: cleaned by hand, a new disk, data that etcd refuses.
+    let member = facts.member(&change.peer_url);
+    let ran = change.started || member.is_some_and(Member::started);
+    let down = known.etcd_down_since.map(|since| now.since(since));
+    let stopped = ran && down.is_some_and(|ms| ms >= JOINER_DOWN_MS);
+    silent || failed || stopped || intent.node(&change.node).is_none()
 }
 
 // ---- small helpers

@@ -5,7 +5,7 @@
 use crate::facts::*;
 use crate::fixtures::*;
 use crate::intent::{Balancing, Distribution, Intent};
-use crate::membership::{GHOST_AGE_MS, JOINER_SILENT_MS};
+use crate::membership::{GHOST_AGE_MS, JOINER_DOWN_MS, JOINER_SILENT_MS};
 use crate::predict;
 use crate::round::{self, Outcome};
 use crate::safety;
@@ -167,6 +167,31 @@ fn a_dead_joiner_is_removed_reset_and_may_join_again() {
     assert_eq!(round.side, vec![SideStep::Reset { node: name("n3") }]);
     assert!(
         matches!(round.membership, Membership::Wait(reasons) if reasons == vec![WaitingOn::NotPrepared(name("n3"))])
+    );
+}
+
+/// Its machine was cleaned or came back empty within the time that silence is forgiven.
+#[test]
+fn a_joiner_without_its_etcd_is_removed() {
+    let (mut facts, intent) = joining(Some(learner(3, true)), true);
+    let down = facts.nodes.get_mut(&name("n3")).expect("joiner");
+    down.etcd_running = Observed::Known(false);
+    down.etcd_down_since = Some(Time(NOW.0 - JOINER_DOWN_MS + 1));
+    let patient = round::next(&facts, &intent, NOW).membership;
+    assert!(
+        matches!(
+            patient,
+            Membership::Continue(MembershipStep::Promote { .. })
+        ),
+        "{patient:?}"
+    );
+    let gone = round::next(&facts, &intent, NOW.plus(1)).membership;
+    assert!(
+        matches!(
+            gone,
+            Membership::Continue(MembershipStep::Remove { member: 3, .. })
+        ),
+        "{gone:?}"
     );
 }
 

@@ -48,7 +48,10 @@ pub fn facts(sources: &Sources<'_>, tracker: &mut Tracker) -> Facts {
         if let Some(view) = agent.and_then(|agent| etcd_view(sources, agent)) {
             views.push((&node.name.0, view));
         }
-        nodes.insert(node.name.clone(), node_facts(sources, &node.name, agent));
+        let mut known = node_facts(sources, &node.name, agent);
+        known.etcd_down_since =
+            tracker.observe_etcd(&node.name, known.etcd_running.known(), sources.now);
+        nodes.insert(node.name.clone(), known);
     }
     let dialers = super::endpoint::observe::dialers(sources);
     tracker.observe_dialers(&dialers, sources.now);

@@ -2,6 +2,7 @@
 
 use super::endpoint::observe::Dialers;
 use quorate_planner::facts::{Member, MemberList};
+use quorate_planner::intent::NodeName;
 use quorate_planner::safety;
 use quorate_planner::time::Time;
 use std::collections::BTreeMap;
@@ -18,6 +19,8 @@ pub struct Tracker {
     /// Leader and term that all voters agree on while all are healthy: since when, and when last.
     stable: Option<Stable>,
     voters: Vec<u64>,
+    /// Nodes whose agents see no etcd: since when.
+    down: BTreeMap<NodeName, Time>,
     /// Since when nobody has been seen dialing the address that goes.
     quiet: Option<Time>,
     dialed: Option<u64>,
@@ -105,6 +108,23 @@ impl Tracker {
             since = since.max(self.answering.get(voter)?.0);
         }
         Some(since)
+    }
+
+    /// A report that is late says nothing new.
+    pub fn observe_etcd(
+        &mut self,
+        node: &NodeName,
+        running: Option<&bool>,
+        now: Time,
+    ) -> Option<Time> {
+        match running {
+            Some(true) => {
+                self.down.remove(node);
+                None
+            }
+            Some(false) => Some(*self.down.entry(node.clone()).or_insert(now)),
+            None => self.down.get(node).copied(),
+        }
     }
 
     /// A connection that came and went between two observations shows in the load balancers' count of them.
@@ -216,6 +236,24 @@ mod tests {
         tracker.observe(list(1, true), Time(10));
         tracker.observe(MemberList::Known(vec![silent]), Time(11 + GAP_MS));
         assert_eq!(tracker.stable_since(), None);
+    }
+
+    #[test]
+    fn etcd_is_down_since_it_was_first_seen_so() {
+        let mut tracker = Tracker::default();
+        let node = NodeName("n1".into());
+        for (at, running, since) in [
+            (10, Some(true), None),
+            (20, Some(false), Some(20)),
+            (30, None, Some(20)),
+            (40, Some(false), Some(20)),
+            (50, Some(true), None),
+            (60, None, None),
+            (70, Some(false), Some(70)),
+        ] {
+            let seen = tracker.observe_etcd(&node, running.as_ref(), Time(at));
+            assert_eq!(seen, since.map(Time), "at {at}");
+        }
     }
 
     #[test]
