@@ -2,7 +2,7 @@
 
 use crate::dead::{self, Dead};
 use crate::facts::Facts;
-use crate::intent::{Intent, NodeName};
+use crate::intent::{Intent, NodeIntent, NodeName};
 use crate::leaving::{self, Departure};
 use crate::membership;
 use crate::progress::{self, Progress};
@@ -46,7 +46,7 @@ pub fn next(facts: &Facts, intent: &Intent, now: Time) -> Round {
     let endpoint = rotation::next(facts, intent, now);
     if intent.endpoint.rotation.is_some() {
         membership = hold_joins(membership);
-        side.retain(goes_on_while_rotating);
+        side.retain(|step| goes_on_while_rotating(step) || makes_balancer(step, intent));
         side.extend(endpoint.steps.iter().cloned());
     } else {
         renewing = renewal::next(facts, intent, now);
@@ -125,6 +125,14 @@ fn goes_on_while_rotating(step: &SideStep) -> bool {
         | SideStep::ApplyManifests { .. }
         | SideStep::ConfigureNode { .. } => false,
     }
+}
+
+/// A load balancer that came back empty is made anew: the endpoint may not be able to move without it.
+fn makes_balancer(step: &SideStep, intent: &Intent) -> bool {
+    let (_, subject) = step.nodes();
+    let balances = |node: &NodeIntent| node.balancer && !node.member && !node.worker;
+    matches!(step, SideStep::Preflight { .. } | SideStep::Install { .. })
+        && intent.node(subject).is_some_and(balances)
 }
 
 /// Of a rotation or a renewal: it ends when its record is gone, or when only nodes are left whose steps will not be tried again.

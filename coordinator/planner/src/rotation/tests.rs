@@ -443,3 +443,21 @@ fn renewals_go_one_by_one() {
     }
     assert!(renewing(&facts).complete);
 }
+
+/// Nothing else is installed while the endpoint moves.
+#[test]
+fn a_load_balancer_that_came_back_empty_is_made_anew() {
+    let (mut facts, mut intent) = cluster(1);
+    let mut balancer = node_intent(6);
+    (balancer.member, balancer.balancer) = (false, true);
+    intent.nodes.extend([worker(5), balancer]);
+    for n in [5, 6] {
+        facts.nodes.insert(name(&format!("n{n}")), fresh_node());
+    }
+    let looked_at: Vec<_> = round::next(&facts, &intent, NOW)
+        .side
+        .into_iter()
+        .filter(|step| step.kind() == StepKind::Preflight)
+        .collect();
+    assert_eq!(looked_at, [SideStep::Preflight { node: name("n6") }]);
+}
