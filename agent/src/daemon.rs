@@ -112,6 +112,10 @@ fn settings(
     announced: watch::Sender<Vec<String>>,
 ) -> Settings {
     let executor = Arc::new(executor(paths));
+    let short = Arc::new(InPlace {
+        executor,
+        outbox: outbox.clone(),
+    });
     let units: Arc<dyn Launcher> = if sd_notify::booted().unwrap_or(false) {
         Arc::new(Unit {
             paths: paths.clone(),
@@ -122,10 +126,7 @@ fn settings(
         })
     } else {
         tracing::warn!("no systemd here: orders end with the agent");
-        Arc::new(InPlace {
-            executor: executor.clone(),
-            outbox: outbox.clone(),
-        })
+        short.clone()
     };
     let observer = Arc::new(Observer::new(paths.clone()));
     let shown = paths.clone();
@@ -133,7 +134,7 @@ fn settings(
         paths: paths.clone(),
         node_id: identity.node_id.clone(),
         node_name: identity.node_name.clone(),
-        executor,
+        short,
         units,
         observe: Arc::new(move |sequence, pace| {
             let observer = observer.clone();

@@ -20,7 +20,6 @@ use crate::journal::Journal;
 use crate::link::outbox::Outbox;
 use crate::link::{Handler, LinkState};
 use crate::paths::Paths;
-use executor::Executor;
 use prost::Message;
 use quorate_proto::v1::{
     Delivery, Hello, JoinMaterial, NodeReport, Order, OrderDone, OrderResult, OrderStatus, Pace,
@@ -72,7 +71,8 @@ pub struct Settings {
     pub paths: Paths,
     pub node_id: String,
     pub node_name: String,
-    pub executor: Arc<Executor>,
+    /// Where short orders run: inside the agent.
+    pub short: Arc<dyn Launcher>,
     pub units: Arc<dyn Launcher>,
     pub observe: Observe,
     /// Endpoints that a coordinator announces, for who keeps the identity.

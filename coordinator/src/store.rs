@@ -8,7 +8,7 @@
 //! - [`Key`], [`Prefix`], [`Transaction`]: what callers use. Reads see only what is durable.
 //! - [`Held`]: records that are read again and again.
 //! - `disk`: sled behind the recipe that makes it safe; `export`, `tail`: the second copy it is rebuilt from;
-//!   `recovery`: what happens at open; `durable`: these together.
+//!   `recovery`: what happens at open; `durable`: these together; `simulated`: a disk for simulations.
 
 mod copy;
 mod disk;
@@ -21,6 +21,7 @@ pub(crate) mod line;
 mod lock;
 mod record;
 mod recovery;
+mod simulated;
 mod staged;
 mod tail;
 mod transaction;
@@ -32,6 +33,7 @@ pub use held::Held;
 pub use key::{Key, Kind, Prefix, number};
 pub use record::Revision;
 pub(crate) use recovery::GAP;
+pub use simulated::SimulatedDisk;
 pub use transaction::{AuditRecord, Condition, Transaction};
 
 use durable::Durable;
@@ -102,6 +104,27 @@ impl Store {
     /// Lives as long as the process: for tests and simulations.
     pub fn in_memory() -> Self {
         Store::start(Memory, Records::default(), Vec::new())
+    }
+
+    /// On a disk that a simulation drives, in the virtual time of the runtime that this is called in.
+    pub fn simulated(disk: &Arc<SimulatedDisk>) -> Self {
+        let (number, records) = disk.open();
+        let shared = Arc::new(Shared {
+            records: RwLock::new(records),
+            notices: RwLock::default(),
+        });
+        let (queue, jobs) = mpsc::channel(QUEUE);
+        tokio::spawn(simulated::run(
+            Arc::clone(disk),
+            number,
+            Arc::clone(&shared),
+            jobs,
+        ));
+        Store {
+            shared,
+            queue,
+            writer: Mutex::new(None),
+        }
     }
 
     fn start(backend: impl Backend, records: Records, notices: Vec<String>) -> Self {
@@ -256,20 +279,22 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
+        let writer = self
+            .writer
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        // A simulated writer is a task, which ends with the queue.
+        let Some(writer) = writer.take() else {
+            return;
+        };
         // Nobody else can send now, so a full queue only means that the writer is still busy with what was sent.
         let mut close = Job::Close;
         while let Err(mpsc::error::TrySendError::Full(again)) = self.queue.try_send(close) {
             close = again;
             std::thread::yield_now();
         }
-        let writer = self
-            .writer
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(writer) = writer.take() {
-            // A writer that panicked has nothing left to write.
-            let _ = writer.join();
-        }
+        // A writer that panicked has nothing left to write.
+        let _ = writer.join();
     }
 }
 

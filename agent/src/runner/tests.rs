@@ -5,7 +5,7 @@ mod running;
 mod session;
 mod takeover;
 
-use super::executor::Execute;
+use super::executor::{Execute, Executor};
 use super::in_place::InPlace;
 use super::*;
 use crate::context::{Artifacts, Context, Done, Outcome};
@@ -124,15 +124,16 @@ impl Node {
         });
         let states: Arc<Mutex<Vec<LinkState>>> = Arc::default();
         let seen = states.clone();
+        let in_place = Arc::new(InPlace {
+            executor,
+            outbox: outbox.clone(),
+        });
         let settings = Settings {
             paths,
             node_id: "n1".to_owned(),
             node_name: "n1".to_owned(),
-            executor: executor.clone(),
-            units: Arc::new(InPlace {
-                executor,
-                outbox: outbox.clone(),
-            }),
+            short: in_place.clone(),
+            units: in_place,
             observe: Arc::new(|sequence, pace| {
                 Box::pin(async move {
                     // Shows which endpoints it was asked to watch.

@@ -1,7 +1,6 @@
 //! Moves accepted orders through a launcher and their results into the journal.
 
 use super::executor::{failed, timeout_of};
-use super::in_place::InPlace;
 use super::recover::{Found, Recovery, recover as judge};
 use super::systemd::unit_of;
 use super::{Ending, Job, Launcher, Runner, sealed};
@@ -85,11 +84,8 @@ async fn step(runner: &Runner, work: Work) {
 }
 
 pub async fn run_in_place(runner: &Runner, id: &str) {
-    let launcher = InPlace {
-        executor: runner.settings.executor.clone(),
-        outbox: runner.outbox.clone(),
-    };
-    run(runner, &launcher, id).await;
+    let launcher = runner.settings.short.clone();
+    run(runner, &*launcher, id).await;
 }
 
 async fn run(runner: &Runner, launcher: &dyn Launcher, id: &str) {

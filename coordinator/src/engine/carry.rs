@@ -294,6 +294,7 @@ impl<'a> Carrier<'a> {
             intent: &self.view.intent,
             epoch: self.state.shared.epoch,
             now_ms: self.view.now.0,
+            ids: &self.state.shared.ids,
             operation: self.view.operation.as_ref().map_or("", |o| o.id.as_str()),
             artifacts: &choose,
             servers: super::endpoint::observe::servers(&self.view.facts),

@@ -264,12 +264,13 @@ pub async fn sign_user(
     })
 }
 
-fn ground<'a>(shared: &Shared, record: &'a ClusterRecord, intent: &'a Intent) -> Ground<'a> {
+fn ground<'a>(shared: &'a Shared, record: &'a ClusterRecord, intent: &'a Intent) -> Ground<'a> {
     Ground {
         record,
         intent,
         epoch: shared.epoch,
         now_ms: shared.now_ms(),
+        ids: &shared.ids,
         operation: "",
         artifacts: &|_, _| Vec::new(),
         servers: Vec::new(),

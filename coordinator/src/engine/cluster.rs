@@ -8,7 +8,7 @@ use super::view::{Reader, View};
 use quorate_planner::dead;
 use quorate_planner::facts::{Running, Trouble};
 use quorate_planner::intent::NodeName;
-use quorate_planner::round::{self, Outcome, Round};
+use quorate_planner::round::{Outcome, Round};
 use quorate_planner::step::{Membership, SideStep};
 use quorate_proto::limits::{REPORT_AT_REST_MS, REPORT_AT_WORK_MS};
 use quorate_proto::v1::{OrderDone, OrderProgress, Pace, Problem};
@@ -191,7 +191,7 @@ impl ClusterLoop {
             };
             self.set_pace(&view);
             self.give_up_lost(&mut view).await?;
-            let round = round::next(&view.facts, &view.intent, view.now);
+            let round = (self.shared.decide)(&view.facts, &view.intent, view.now);
             if !self.act(&view, round).await? {
                 return Ok(());
             }

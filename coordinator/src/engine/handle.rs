@@ -36,7 +36,8 @@ impl Engine {
         Ok(engine)
     }
 
-    pub(super) fn start_with(
+    /// With a clock and the like of the caller's.
+    pub fn start_with(
         shared: Shared,
         events: mpsc::Receiver<AgentEvent>,
     ) -> Result<Arc<Self>, Problem> {

@@ -2,6 +2,7 @@
 
 use super::balancer;
 use super::records::ClusterRecord;
+use super::shared::Ids;
 use super::wants;
 use crate::spec::resolve::{API_PORT, ETCD_CLIENT_PORT, ETCD_PEER_PORT};
 use crate::spec::{Spec, SpecNode};
@@ -25,6 +26,7 @@ pub struct Ground<'a> {
     pub intent: &'a Intent,
     pub epoch: u64,
     pub now_ms: u64,
+    pub ids: &'a Ids,
     pub operation: &'a str,
     pub artifacts: &'a dyn Fn(&Spec, &SpecNode) -> Vec<ArtifactRef>,
     /// Members that serve now, with their certificates.
@@ -76,7 +78,7 @@ impl Ground<'_> {
         let mut cluster = self.record.spec.cluster.clone();
         cluster.id = self.record.id.clone();
         Order {
-            id: ulid::Ulid::new().to_string(),
+            id: (self.ids)().to_string(),
             operation: self.operation.to_owned(),
             generation: self.record.revision,
             epoch: self.epoch,

@@ -62,7 +62,7 @@ pub async fn begin(
 
 fn new(shared: &Shared, asked: &Asked<'_>, record: &ClusterRecord) -> OperationRecord {
     OperationRecord {
-        id: ulid::Ulid::new().to_string().to_ascii_lowercase(),
+        id: shared.new_id().to_string().to_ascii_lowercase(),
         cluster: record.name.clone(),
         kind: asked.kind.to_owned(),
         state: OperationState::Running,

@@ -104,7 +104,7 @@ pub fn consider(
     refusals.extend(taken_nodes(shared, &spec)?);
     let record = match existing {
         Some(old) => ClusterRecord { spec, ..old },
-        None => new_record(spec),
+        None => new_record(shared, spec),
     };
     let intent = wants::intent(&record);
     let now = Time(shared.now_ms());
@@ -122,9 +122,9 @@ pub fn consider(
     }))
 }
 
-fn new_record(spec: Spec) -> ClusterRecord {
+fn new_record(shared: &Shared, spec: Spec) -> ClusterRecord {
     ClusterRecord {
-        id: ulid::Ulid::new().to_string().to_ascii_lowercase(),
+        id: shared.new_id().to_string().to_ascii_lowercase(),
         name: spec.cluster.name.clone(),
         revision: 0,
         spec,

@@ -5,6 +5,10 @@ use super::cluster::LoopEvent;
 use super::dead::Lives;
 use super::records::{ClusterRecord, FindingsRecord, OperationRecord, OrderRecord, SlotRecord};
 use crate::store::{Entry, Key, Kind, Prefix, Store, StoreError};
+use quorate_planner::facts::Facts;
+use quorate_planner::intent::Intent;
+use quorate_planner::round::{self, Round};
+use quorate_planner::time::Time;
 use quorate_proto::v1::{
     ArtifactRef, CoordinatorMessage, Delivery, OperationEvent, Order, OrderDone, Problem,
     coordinator_message,
@@ -26,9 +30,17 @@ pub trait ArtifactChoice: Send + Sync + 'static {
 /// Unix milliseconds; a test gives one that follows its own time.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
+/// New identifiers, which sort by their age; a simulation gives ones that follow from its seed.
+pub type Ids = Arc<dyn Fn() -> ulid::Ulid + Send + Sync>;
+
+/// Who decides: the planner. A simulation puts one in its place that sees or does less, to prove that this is noticed.
+pub type Decide = Arc<dyn Fn(&Facts, &Intent, Time) -> Round + Send + Sync>;
+
 pub struct Shared {
     pub store: Arc<Store>,
     pub clock: Clock,
+    pub(super) ids: Ids,
+    pub(super) decide: Decide,
     tasks: Mutex<JoinSet<()>>,
     pub agents: Arc<dyn Agents>,
     pub artifacts: Arc<dyn ArtifactChoice>,
@@ -73,6 +85,8 @@ impl Shared {
         Shared {
             store,
             clock,
+            ids: Arc::new(ulid::Ulid::new),
+            decide: Arc::new(round::next),
             tasks: Mutex::default(),
             agents,
             artifacts,
@@ -84,6 +98,20 @@ impl Shared {
             homes: Mutex::default(),
             lives: Lives::default(),
         }
+    }
+
+    pub fn with_ids(mut self, ids: Ids) -> Self {
+        self.ids = ids;
+        self
+    }
+
+    pub fn with_decide(mut self, decide: Decide) -> Self {
+        self.decide = decide;
+        self
+    }
+
+    pub fn new_id(&self) -> ulid::Ulid {
+        (self.ids)()
     }
 
     pub fn now_ms(&self) -> u64 {

@@ -154,11 +154,12 @@ async fn take(
     asking.join_all().await
 }
 
-fn ground<'a>(shared: &Shared, record: &'a ClusterRecord, intent: &'a Intent) -> Ground<'a> {
+fn ground<'a>(shared: &'a Shared, record: &'a ClusterRecord, intent: &'a Intent) -> Ground<'a> {
     Ground {
         record,
         intent,
         epoch: shared.epoch,
+        ids: &shared.ids,
         now_ms: shared.now_ms(),
         operation: "",
         artifacts: &|_, _| Vec::new(),

@@ -13,7 +13,7 @@ pub(crate) enum Job {
     Close,
 }
 
-type Reply = oneshot::Sender<Result<Revision, StoreError>>;
+pub(crate) type Reply = oneshot::Sender<Result<Revision, StoreError>>;
 
 /// Where groups go.
 pub(crate) trait Backend: Send + 'static {
@@ -50,7 +50,8 @@ impl Backend for Memory {
 pub(crate) fn run(mut backend: impl Backend, shared: &Shared, mut jobs: mpsc::Receiver<Job>) {
     while let Some(first) = jobs.blocking_recv() {
         let (group, close) = collect(first, &mut jobs);
-        commit(&mut backend, shared, group);
+        answer_all(commit(&mut backend, shared, group));
+        backend.written(shared);
         if close {
             break;
         }
@@ -63,12 +64,15 @@ pub(crate) fn run(mut backend: impl Backend, shared: &Shared, mut jobs: mpsc::Re
             Job::Close => {}
         }
     }
-    commit(&mut backend, shared, rest);
+    answer_all(commit(&mut backend, shared, rest));
     backend.close(shared);
     drop(jobs);
 }
 
-fn collect(first: Job, jobs: &mut mpsc::Receiver<Job>) -> (Vec<(Transaction, Reply)>, bool) {
+pub(super) fn collect(
+    first: Job,
+    jobs: &mut mpsc::Receiver<Job>,
+) -> (Vec<(Transaction, Reply)>, bool) {
     let mut group = Vec::new();
     let mut next = Some(first);
     while let Some(job) = next {
@@ -84,23 +88,29 @@ fn collect(first: Job, jobs: &mut mpsc::Receiver<Job>) -> (Vec<(Transaction, Rep
     (group, false)
 }
 
-fn commit(backend: &mut impl Backend, shared: &Shared, group: Vec<(Transaction, Reply)>) {
+/// Returns what each caller is to be told.
+pub(super) fn commit(
+    backend: &mut impl Backend,
+    shared: &Shared,
+    group: Vec<(Transaction, Reply)>,
+) -> Vec<(Reply, Result<Revision, StoreError>)> {
     if group.is_empty() {
-        return;
+        return Vec::new();
     }
     if let Err(error) = backend.ready(shared) {
-        for (_, reply) in group {
-            answer(reply, Err(error.clone()));
-        }
-        return;
+        return group
+            .into_iter()
+            .map(|(_, reply)| (reply, Err(error.clone())))
+            .collect();
     }
+    let mut answers = Vec::with_capacity(group.len());
     let mut accepted = Vec::with_capacity(group.len());
     let (result, writes, revision) = shared.records(|records| {
         let mut staged = Staged::over(records);
         for (transaction, reply) in group {
             match staged.add(transaction) {
                 Ok(revision) => accepted.push((reply, revision)),
-                Err(error) => answer(reply, Err(error)),
+                Err(error) => answers.push((reply, Err(error))),
             }
         }
         let result = match accepted.is_empty() {
@@ -112,10 +122,9 @@ fn commit(backend: &mut impl Backend, shared: &Shared, group: Vec<(Transaction, 
     if result.is_ok() {
         publish(shared, writes, revision);
     }
-    for (reply, revision) in accepted {
-        answer(reply, result.clone().map(|()| revision));
-    }
-    backend.written(shared);
+    let written = accepted.into_iter();
+    answers.extend(written.map(|(reply, revision)| (reply, result.clone().map(|()| revision))));
+    answers
 }
 
 fn publish(shared: &Shared, writes: Writes, revision: Revision) {
@@ -127,7 +136,9 @@ fn publish(shared: &Shared, writes: Writes, revision: Revision) {
     });
 }
 
-fn answer(reply: Reply, result: Result<Revision, StoreError>) {
-    // A caller that has gone away needs no answer.
-    let _ = reply.send(result);
+pub(super) fn answer_all(answers: Vec<(Reply, Result<Revision, StoreError>)>) {
+    for (reply, result) in answers {
+        // A caller that has gone away needs no answer.
+        let _ = reply.send(result);
+    }
 }

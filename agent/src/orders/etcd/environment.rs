@@ -36,7 +36,7 @@ impl Start {
 }
 
 /// What an environment file says about whom it is for.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     pub cluster: String,
     pub member: String,

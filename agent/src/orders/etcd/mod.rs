@@ -7,8 +7,8 @@
 pub mod authority;
 pub mod certificates;
 pub mod claim;
-mod data;
-mod environment;
+pub mod data;
+pub mod environment;
 pub mod export;
 pub mod finish;
 pub mod health;

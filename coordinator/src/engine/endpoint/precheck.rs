@@ -178,6 +178,7 @@ async fn look(
         intent: &wants::intent(&record),
         epoch: shared.epoch,
         now_ms: shared.now_ms(),
+        ids: &shared.ids,
         operation: "",
         artifacts: &|_, _| Vec::new(),
         servers: Vec::new(),
