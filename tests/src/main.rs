@@ -1,5 +1,6 @@
 //! `lab`: hosts to try things on by hand.
 
+use std::ops::RangeInclusive;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -8,6 +9,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use quorate_tests::bench;
 use quorate_tests::lab::Lab;
+use quorate_tests::simulation::command;
 
 #[derive(Parser)]
 #[command(
@@ -38,6 +40,8 @@ enum Verb {
     List,
     /// Show what the product can do
     Demo,
+    /// Run the coordinator and its agents through simulated schedules of faults; needs no hosts
+    Simulate(Simulate),
     /// Measure; without a word, how long forming a cluster takes
     #[command(args_conflicts_with_subcommands = true)]
     Bench {
@@ -46,6 +50,22 @@ enum Verb {
         #[command(flatten)]
         forming: Forming,
     },
+}
+
+#[derive(clap::Args)]
+struct Simulate {
+    /// The schedules to run
+    #[arg(long, default_value = "1..1000000", value_name = "FROM..TO", value_parser = seeds)]
+    seeds: RangeInclusive<u64>,
+    /// How many at once [default: as many as there are processors]
+    #[arg(long, value_name = "COUNT")]
+    jobs: Option<usize>,
+    /// Only this one
+    #[arg(long, conflicts_with = "seeds")]
+    seed: Option<u64>,
+    /// Tell everything that happens in it
+    #[arg(long, requires = "seed")]
+    trace: bool,
 }
 
 #[derive(Subcommand)]
@@ -92,6 +112,7 @@ fn main() -> Result<()> {
         Verb::Down { names } => down(&names),
         Verb::List => list(),
         Verb::Demo => quorate_tests::demo::run(),
+        Verb::Simulate(asked) => simulate(asked),
         Verb::Bench { what, forming } => match what.unwrap_or(Bench::Forming(forming)) {
             Bench::Forming(Forming { rounds, out }) => bench::run(&bench::Options { rounds, out }),
             Bench::Endpoint(asked) => bench::endpoint::run(&bench::endpoint::Options {
@@ -101,6 +122,26 @@ fn main() -> Result<()> {
                 out: asked.out,
             }),
         },
+    }
+}
+
+fn simulate(asked: Simulate) -> Result<()> {
+    if let Some(seed) = asked.seed {
+        return command::one(seed, asked.trace);
+    }
+    let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+    command::many(asked.seeds, asked.jobs.unwrap_or_else(processors))
+}
+
+/// `1..1000`, both included.
+fn seeds(text: &str) -> Result<RangeInclusive<u64>, String> {
+    let wrong = || format!("{text} is no range of seeds such as 1..1000");
+    let (from, to) = text.split_once("..").ok_or_else(wrong)?;
+    let number = |text: &str| text.parse::<u64>().map_err(|_| wrong());
+    let (from, to) = (number(from)?, number(to)?);
+    match from <= to {
+        true => Ok(from..=to),
+        false => Err(wrong()),
     }
 }
 

@@ -1,0 +1,68 @@
+//! Schedules as part of the ordinary tests, and proof that the checks bite.
+
+use super::broken::Missing;
+use super::command::{run_all, scratch};
+use super::operator::Wish;
+use super::schedule::{Options, run};
+
+/// What an ordinary test run takes: about a minute on two idle cores, unoptimized.
+const ORDINARY: u64 = 1_000;
+const JOBS: usize = 2;
+
+#[test]
+fn a_thousand_schedules_keep_the_invariants() {
+    let sum = run_all(1..=ORDINARY, JOBS, false).expect("run");
+    assert_eq!(sum.failed, vec![], "of {} schedules", sum.schedules);
+    assert_eq!(sum.schedules, ORDINARY);
+    assert!(sum.faults.len() >= 8, "{:?}", sum.faults);
+}
+
+#[test]
+fn the_same_seed_is_the_same_schedule() {
+    for seed in [1, 7, 42, 1_234] {
+        let again = || {
+            let report = run(seed, &scratch(), Options::default()).expect("run");
+            (report.hash, report.events, report.converged_ms)
+        };
+        assert_eq!(again(), again(), "seed {seed}");
+    }
+}
+
+/// The first seed at which a coordinator without this rule is caught.
+fn caught(missing: Missing, wishes: &[usize], expected: &str) -> u64 {
+    let members = |count: &usize| Wish::Members {
+        count: *count,
+        balancer: false,
+    };
+    let found = (1..=SEEDS).find(|seed| {
+        let options = Options {
+            missing: Some(missing),
+            wishes: Some(wishes.iter().map(members).collect()),
+            ..Options::default()
+        };
+        let report = run(*seed, &scratch(), options).expect("run");
+        report.violations.iter().any(|it| it.contains(expected))
+    });
+    found.unwrap_or_else(|| panic!("{missing:?} is not caught within {SEEDS} seeds"))
+}
+
+/// A coordinator without a rule is caught within this many.
+const SEEDS: u64 = 200;
+
+#[test]
+fn joins_that_are_not_serialized_are_caught() {
+    let seed = caught(Missing::Serialization, &[3], "in flight");
+    println!("caught by seed {seed}");
+}
+
+#[test]
+fn ghosts_that_stay_are_caught() {
+    let seed = caught(Missing::GhostCleanup, &[3], "no convergence");
+    println!("caught by seed {seed}");
+}
+
+#[test]
+fn a_target_that_is_not_looked_at_is_caught() {
+    let seed = caught(Missing::Target, &[3, 5], "is added to");
+    println!("caught by seed {seed}");
+}
