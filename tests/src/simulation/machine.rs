@@ -28,6 +28,9 @@ pub struct Machine {
     pub name: String,
     pub address: String,
 
+    /// Gone for good: no power, no fault and no mending brings it back.
+    pub gone: bool,
+
     // ---- lost with the host's power
     pub alive: bool,
     /// Counts boots: what was started in an earlier one has ended.

@@ -6,7 +6,7 @@ use super::coordinator::Coordinator;
 use super::faults;
 use super::log::Log;
 use super::machine::Machine;
-use super::operator::{BALANCER, Wish, operate};
+use super::operator::{BALANCER, Leaver, Wish, address_of, name_of, operate, unmet, voters_of};
 use super::random::Random;
 use super::world::World;
 use std::collections::BTreeMap;
@@ -75,7 +75,33 @@ fn wishes_of(random: &mut Random) -> Vec<Wish> {
     if balancer && random.chance(500) {
         wishes.push(Wish::Rotation);
     }
+    let (members, rotated) = (voters_of(&wishes).len(), wishes.contains(&Wish::Rotation));
+    if members > 1 && random.chance(500) {
+        wishes.push(leave(random, members, rotated));
+    }
     wishes
+}
+
+/// Somebody leaves whom the others can do without. The first node's own address is the endpoint until that is rotated.
+fn leave(random: &mut Random, members: usize, rotated: bool) -> Wish {
+    let first = if rotated { 1 } else { 2 };
+    let node = random.between(first, members as u64) as usize;
+    let other = Some(members + 1);
+    let same = Some(node);
+    let (state, successor) = *random.pick(&[
+        (Leaver::Living, None),
+        (Leaver::Living, other),
+        (Leaver::Living, same),
+        (Leaver::Dead, None),
+        (Leaver::Dead, other),
+        (Leaver::Dead, same),
+        (Leaver::Reinstalled, same),
+    ]);
+    Wish::Leave {
+        node,
+        state,
+        successor,
+    }
 }
 
 async fn play(seed: u64, folder: &Path, options: &Options, log: &Log) -> Report {
@@ -85,12 +111,13 @@ async fn play(seed: u64, folder: &Path, options: &Options, log: &Log) -> Report 
     let most = wishes.iter().map(|wish| match wish {
         Wish::Members { count, .. } => *count,
         Wish::Rotation => 0,
+        Wish::Leave { successor, .. } => successor.unwrap_or_default(),
     });
     let balancer = wishes
         .iter()
         .any(|wish| matches!(wish, Wish::Members { balancer: true, .. }));
     let mut machines: Vec<(String, String)> = (1..=most.max().unwrap_or_default())
-        .map(|n| (format!("n{n}"), format!("10.0.0.{n}")))
+        .map(|n| (name_of(n), address_of(n)))
         .collect();
     if balancer {
         machines.push((BALANCER.to_owned(), "10.0.0.99".to_owned()));
@@ -172,23 +199,21 @@ fn mend(world: &Arc<World>, coordinator: &Coordinator) {
 /// Nothing goes wrong at rest either, and all is as wished.
 async fn settle(world: &World, wishes: &[Wish]) {
     tokio::time::sleep(REST).await;
-    for wish in wishes {
-        if let Some(why) = wish.unmet(world) {
-            let line = format!("{wish:?} was met and is not: {why}");
-            world.lock().checks.violated(line);
-        }
+    if let Some(why) = unmet(wishes, world) {
+        let line = format!("{wishes:?} were met and are not: {why}");
+        world.lock().checks.violated(line);
     }
 }
 
 fn stands(world: &World, wishes: &[Wish]) -> String {
-    let unmet: Vec<String> = wishes.iter().filter_map(|wish| wish.unmet(world)).collect();
+    let unmet = unmet(wishes, world).unwrap_or_default();
     let state = world.lock();
     let members = state.clusters.iter().flat_map(|it| &it.members);
     let learners: Vec<&str> = members
         .filter(|it| it.learner)
         .map(|it| it.peer_url.as_str())
         .collect();
-    format!("{}; learners {learners:?}", unmet.join("; "))
+    format!("{}; learners {learners:?}", unmet)
 }
 
 /// No secret is on an agent's disk either: what lies in memory only is not looked at.

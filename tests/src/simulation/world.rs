@@ -203,6 +203,9 @@ impl World {
     }
 
     pub fn power_on(&self, name: &str) {
+        if self.lock().machines.get(name).is_none_or(|it| it.gone) {
+            return;
+        }
         // What lies in memory only is gone.
         let _ = std::fs::remove_dir_all(self.paths(name).runtime());
         let now = self.now_ms();
@@ -337,6 +340,7 @@ impl State {
         match started {
             Ok(data) => {
                 machine.data = Some(data);
+                machine.lost_voter = false;
                 machine.stopped = false;
                 machine.process = Some(Process {
                     cluster: data.cluster,
