@@ -173,6 +173,32 @@ fn set_cut(world: &World, name: &str, since: Option<u64>) {
     }
 }
 
+/// The host of another member, in the moment in which one is to leave.
+pub async fn neighbour_dies(world: Arc<World>, leaver: String) {
+    let (name, lasts) = {
+        let mut state = world.lock();
+        if state.faults_over || !state.random.chance(300) {
+            return;
+        }
+        let others: Vec<String> = state
+            .machines
+            .values()
+            .filter(|it| it.name != leaver && it.process.is_some())
+            .map(|it| it.name.clone())
+            .collect();
+        if others.is_empty() {
+            return;
+        }
+        let lasts = state.random.between(1_000, 60_000);
+        (
+            state.random.pick(&others).clone(),
+            Duration::from_millis(lasts),
+        )
+    };
+    let detail = format!("{name} while {leaver} leaves");
+    host_dies(&world, &name, lasts, false, &detail).await;
+}
+
 async fn host_dies(world: &Arc<World>, name: &str, lasts: Duration, empty: bool, detail: &str) {
     // Replacing a voter is an operator's order of its own: that disk is not lost here.
     let empty = empty && !is_voter(&world.lock(), name);

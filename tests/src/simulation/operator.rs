@@ -2,6 +2,7 @@
 
 use super::agent;
 use super::coordinator::Coordinator;
+use super::faults;
 use super::world::World;
 use quorate::engine::Engine;
 use quorate::engine::api::EngineApi;
@@ -257,6 +258,9 @@ pub async fn operate(world: Arc<World>, coordinator: Arc<Coordinator>, wishes: V
                 Asked::Operation(id) => {
                     world.say(&format!("operation {id} is acknowledged"));
                     world.lock().checks.acknowledged(&id);
+                    if let Wish::Leave { node, .. } = wish {
+                        tokio::spawn(faults::neighbour_dies(Arc::clone(&world), name_of(*node)));
+                    }
                     let how = ended(&world, &coordinator, wish, &id).await;
                     world.say(&format!("operation {id}: {how}"));
                     world.lock().checks.operation_ended(&id, &how);

@@ -1,6 +1,7 @@
 //! Schedules as part of the ordinary tests, and proof that the checks bite.
 
 use super::broken::Missing;
+use super::checks::{Checks, Voter};
 use super::command::{run_all, scratch};
 use super::operator::Wish;
 use super::schedule::{Options, run};
@@ -68,4 +69,27 @@ fn ghosts_that_stay_are_caught() {
 fn a_target_that_is_not_looked_at_is_caught() {
     let seed = caught(Missing::Target, &[members(3), members(5)], "is added to");
     println!("caught by seed {seed}");
+}
+
+/// Three voters, the second down for this long: whether removing the third, and stopping it ahead of that, is held against us.
+#[test]
+fn the_checks_know_an_unsafe_removal() {
+    let voter = |member, down_for_ms| Voter {
+        member,
+        up: down_for_ms == 0,
+        down_for_ms,
+        excused: false,
+    };
+    for (down_for_ms, bad) in [(0, false), (60_000, true)] {
+        let voters = [voter(1, 0), voter(2, down_for_ms), voter(3, 0)];
+        let mut removed = Checks::default();
+        removed.removal(3, &voters, "is removed");
+        assert_eq!(!removed.violations().is_empty(), bad, "{down_for_ms}");
+        let mut stopped = Checks::default();
+        stopped.stop(3, &voters);
+        assert_eq!(!stopped.violations().is_empty(), bad, "{down_for_ms}");
+        let mut own = Checks::default();
+        own.removal(2, &voters, "is removed");
+        assert_eq!(own.violations(), &[] as &[String], "{down_for_ms}");
+    }
 }
