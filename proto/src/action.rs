@@ -38,6 +38,7 @@ impl Action {
             Action::SendSnapshot(_) => "send-snapshot",
             Action::TaintNode(_) => "taint-node",
             Action::UntaintNode(_) => "untaint-node",
+            Action::RecoverMember(_) => "recover-member",
         }
     }
 
@@ -71,6 +72,7 @@ impl Action {
             | Action::RenewCertificates(_)
             | Action::DrainNode(_)
             | Action::StopServing(_)
+            | Action::RecoverMember(_)
             | Action::TakeSnapshot(_)
             | Action::SendSnapshot(_)
             | Action::TaintNode(_)
@@ -100,6 +102,7 @@ impl Action {
             | Action::RestartKubeProxy(_)
             | Action::DrainNode(_)
             | Action::StopServing(_)
+            | Action::RecoverMember(_)
             | Action::TakeSnapshot(_)
             | Action::RenewCertificates(_) => true,
             Action::ExportJoinMaterial(_)

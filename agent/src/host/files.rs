@@ -115,6 +115,36 @@ pub fn remove_tree(path: &Path) -> Result<(), Problem> {
     }
 }
 
+/// A folder with all in it, durably, with owners and modes. The target must not be there.
+pub fn copy_tree(from: &Path, to: &Path) -> Result<(), Problem> {
+    let meta = fs::metadata(from).map_err(|error| io("look at", from, &error))?;
+    fs::create_dir(to).map_err(|error| io("create", to, &error))?;
+    for entry in fs::read_dir(from).map_err(|error| io("read", from, &error))? {
+        let entry = entry.map_err(|error| io("read", from, &error))?;
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        if entry.path().is_dir() {
+            copy_tree(&source, &target)?;
+            continue;
+        }
+        fs::copy(&source, &target).map_err(|error| io("copy", &source, &error))?;
+        let file = File::open(&target).map_err(|error| io("read", &target, &error))?;
+        own_like(&file, &source)?;
+        file.sync_all()
+            .map_err(|error| io("sync", &target, &error))?;
+    }
+    let folder = File::open(to).map_err(|error| io("read", to, &error))?;
+    own_like(&folder, from)?;
+    folder
+        .set_permissions(fs::Permissions::from_mode(meta.mode() & 0o7777))
+        .map_err(|error| io("set the mode of", to, &error))?;
+    sync_folder(to)
+}
+
+fn own_like(file: &File, like: &Path) -> Result<(), Problem> {
+    let meta = fs::metadata(like).map_err(|error| io("look at", like, &error))?;
+    fchown(file, Some(meta.uid()), Some(meta.gid())).map_err(|error| io("give away", like, &error))
+}
+
 fn sync_folder(folder: &Path) -> Result<(), Problem> {
     File::open(folder)
         .and_then(|handle| handle.sync_all())

@@ -57,6 +57,7 @@ pub async fn execute(context: &Context) -> Done {
         | Action::StopServing(_)
         | Action::TaintNode(_)
         | Action::UntaintNode(_)
+        | Action::RecoverMember(_)
         | Action::ApproveServing(_) => by_distribution(context, action).await,
     }
 }
@@ -143,6 +144,7 @@ async fn of_kubeadm(context: &Context, action: &Action) -> Done {
         | Action::ProbeEndpoint(_)
         | Action::TakeSnapshot(_)
         | Action::SendSnapshot(_)
+        | Action::RecoverMember(_)
         | Action::RenewCertificates(_) => Err(misdirected(action)),
     }
 }
@@ -157,6 +159,7 @@ async fn of_etcd(context: &Context, action: &Action) -> Done {
         Action::FinishMember(order) => etcd::finish::run(context, order).await,
         Action::Reset(order) => etcd::reset::run(context, order).await,
         Action::StopServing(order) => etcd::stop::run(context, order).await,
+        Action::RecoverMember(order) => etcd::recover::run(context, order).await,
         Action::JoinWorker(_)
         | Action::ApplyManifests(_)
         | Action::ConfigureNode(_)

@@ -227,6 +227,8 @@ pub enum ChangeKind {
     DropGhost,
     /// A member that is removed on the operator's word.
     Leave,
+    /// A cluster without a quorum is made anew from one survivor, on the operator's word.
+    Recover,
 }
 
 /// The slot. Kept durably from before the first order of the change until its end was observed.
@@ -339,6 +341,7 @@ impl Trouble {
             | StepKind::Renew
             | StepKind::Drain
             | StepKind::StopServing
+            | StepKind::Recover
             | StepKind::ApproveServing => MAX_ATTEMPTS,
             // Wanted for as long as the node is dead, or back: there is no operation that could fail of it.
             StepKind::TaintNode | StepKind::UntaintNode => u32::MAX,

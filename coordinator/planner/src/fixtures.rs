@@ -45,6 +45,7 @@ pub fn intent(members: usize) -> Intent {
         endpoint: EndpointIntent::default(),
         leaving: None,
         dead_nodes: crate::dead::DeadNodes::default(),
+        recovery: None,
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::dead::DeadNodes;
 use crate::endpoint::EndpointIntent;
 use crate::leaving::Leaving;
+use crate::recovery::Recovery;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -47,6 +48,8 @@ pub struct Intent {
     pub leaving: Option<Leaving>,
     #[serde(default)]
     pub dead_nodes: DeadNodes,
+    /// The quorum is lost for good, and what becomes of it.
+    pub recovery: Option<Recovery>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

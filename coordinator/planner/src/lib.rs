@@ -11,6 +11,7 @@
 //! - A membership change goes through [`membership::next`], which returns at most one step, and only if [`safety`]
 //!   has nothing against it. One slot a cluster ([`facts::Change`]) says whose turn it is, and is kept durably.
 //! - A voter is removed only on an operator's word that stands in the intent ([`leaving`]), through the same slot.
+//! - A quorum is given up in one place only, on an operator's word that stands in the intent ([`recovery`]).
 //! - Decisions come from what is observed: a restart needs no memory of a script. Unknown is a value, and unsafe.
 //! - [`quorum`] is the only file with arithmetic on voters.
 //! - [`predict`] unrolls rounds on predicted facts: that is what `quorate plan` prints.
@@ -24,6 +25,7 @@ pub mod membership;
 pub mod predict;
 pub mod progress;
 pub mod quorum;
+pub mod recovery;
 pub mod renewal;
 pub mod rotation;
 pub mod round;

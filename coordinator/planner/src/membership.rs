@@ -33,7 +33,7 @@ pub fn next(facts: &Facts, intent: &Intent, now: Time) -> Membership {
 }
 
 /// A membership order that has no result yet, whoever asked for it.
-fn underway(facts: &Facts) -> Option<(StepKind, NodeName)> {
+pub fn underway(facts: &Facts) -> Option<(StepKind, NodeName)> {
     facts
         .running
         .iter()
@@ -47,7 +47,8 @@ pub fn is_membership(kind: StepKind) -> bool {
         | StepKind::AddMember
         | StepKind::StartMember
         | StepKind::PromoteMember
-        | StepKind::RemoveMember => true,
+        | StepKind::RemoveMember
+        | StepKind::Recover => true,
         StepKind::Preflight
         | StepKind::Install
         | StepKind::ConfigureBalancer
@@ -234,6 +235,8 @@ fn go_on(facts: &Facts, intent: &Intent, change: &Change, now: Time) -> Membersh
         ChangeKind::Join => go_on_joining(facts, intent, change, now),
         ChangeKind::DropGhost => go_on_dropping(facts, intent, change, now),
         ChangeKind::Leave => go_on_leaving(facts, intent, change, now),
+        // The rounds of a recovery are its own, and it takes its slot with it.
+        ChangeKind::Recover => Membership::Wait(vec![WaitingOn::MemberListUnknown]),
     }
 }
 

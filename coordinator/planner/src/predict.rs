@@ -182,6 +182,8 @@ fn apply_membership(
                 known.api_ready = Observed::Known(true);
             });
         }
+        // Its rounds are not predicted: what it comes to is said in its own plan.
+        MembershipStep::Recover { .. } => {}
         MembershipStep::Remove { peer_url, .. } => {
             if let MemberList::Known(members) = &mut facts.etcd.list {
                 lose(members, peer_url, true);

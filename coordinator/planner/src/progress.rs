@@ -235,6 +235,7 @@ fn phase_of(kind: StepKind) -> Phase {
         | StepKind::AddMember
         | StepKind::StartMember
         | StepKind::PromoteMember
+        | StepKind::Recover
         | StepKind::JoinWorker => Phase::Join,
         StepKind::Finish
         | StepKind::ConfigureNode
@@ -286,5 +287,6 @@ pub fn describe(kind: StepKind) -> &'static str {
         StepKind::StopServing => "sending its clients elsewhere",
         StepKind::TaintNode => "declaring the dead node out of service",
         StepKind::UntaintNode => "putting the node back into service",
+        StepKind::Recover => "making a cluster of one from its data",
     }
 }

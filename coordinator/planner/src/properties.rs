@@ -406,6 +406,7 @@ proptest! {
                 prop_assert!(members.iter().all(|m| !m.learner), "removes beside a learner");
                 prop_assert_eq!(voter.expected_voters.len(), voters);
             }
+            Some(MembershipStep::Recover { .. }) => prop_assert!(intent.recovery.is_some(), "gives a quorum up"),
             Some(MembershipStep::Found { .. }) => prop_assert!(facts.members().is_empty(), "forms a second cluster"),
             Some(MembershipStep::Start { .. } | MembershipStep::Promote { .. }) | None => {}
         }

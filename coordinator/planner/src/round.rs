@@ -6,6 +6,7 @@ use crate::intent::{Intent, NodeIntent, NodeName};
 use crate::leaving::{self, Departure};
 use crate::membership;
 use crate::progress::{self, Progress};
+use crate::recovery::{self, Recovery};
 use crate::renewal::{self, Renewing};
 use crate::rotation::{self, Turn};
 use crate::side;
@@ -26,6 +27,8 @@ pub struct Round {
     pub departure: Departure,
     /// Nodes that have fallen silent; its steps are among `side`.
     pub dead: Dead,
+    /// The cluster of one that a recovery makes is seen to serve.
+    pub recovered: bool,
     pub progress: BTreeMap<NodeName, Progress>,
     pub outcome: Outcome,
 }
@@ -40,6 +43,9 @@ pub enum Outcome {
 }
 
 pub fn next(facts: &Facts, intent: &Intent, now: Time) -> Round {
+    if let Some(recovery) = &intent.recovery {
+        return of_recovery(facts, intent, recovery, now);
+    }
     let mut membership = membership::next(facts, intent, now);
     let mut side = side::steps(facts, intent, now);
     let mut renewing = Renewing::default();
@@ -75,7 +81,37 @@ pub fn next(facts: &Facts, intent: &Intent, now: Time) -> Round {
         renewing,
         departure,
         dead,
+        recovered: false,
         progress,
+        outcome,
+    }
+}
+
+/// Nothing else is done meanwhile.
+fn of_recovery(facts: &Facts, intent: &Intent, recovery: &Recovery, now: Time) -> Round {
+    let rescue = recovery::next(facts, intent, recovery, now);
+    let ends = matches!(rescue.membership, Membership::Wait(_)) && !rescue.complete;
+    let failed: BTreeSet<NodeName> = facts
+        .troubles
+        .iter()
+        .filter(|trouble| trouble.given_up())
+        .map(|trouble| trouble.subject.clone())
+        .collect();
+    let rests = ends && rescue.steps.is_empty() && facts.running.is_empty();
+    let outcome = if rests && !failed.is_empty() {
+        Outcome::Stuck(failed.into_iter().collect())
+    } else {
+        Outcome::Working
+    };
+    Round {
+        dead: Dead::default(),
+        progress: progress::all(facts, intent, &rescue.membership, now),
+        membership: rescue.membership,
+        side: rescue.steps,
+        endpoint: Turn::default(),
+        renewing: Renewing::default(),
+        departure: Departure::default(),
+        recovered: rescue.complete,
         outcome,
     }
 }
@@ -86,7 +122,7 @@ fn hold_joins(membership: Membership) -> Membership {
     match membership {
         Membership::Begin(change, step) => match change.kind {
             ChangeKind::DropGhost => Membership::Begin(change, step),
-            ChangeKind::Found | ChangeKind::Join | ChangeKind::Leave => {
+            ChangeKind::Found | ChangeKind::Join | ChangeKind::Leave | ChangeKind::Recover => {
                 Membership::Wait(vec![WaitingOn::Rotating])
             }
         },

@@ -34,6 +34,7 @@ pub enum StepKind {
     StopServing,
     TaintNode,
     UntaintNode,
+    Recover,
 }
 
 impl StepKind {
@@ -53,6 +54,7 @@ impl StepKind {
             | StepKind::SetNames
             | StepKind::SetCarriers
             | StepKind::StopServing
+            | StepKind::Recover
             | StepKind::Renew => true,
             StepKind::ApplyManifests
             | StepKind::ConfigureNode
@@ -99,6 +101,7 @@ impl StepKind {
             | StepKind::StopServing
             | StepKind::TaintNode
             | StepKind::UntaintNode
+            | StepKind::Recover
             | StepKind::ApproveServing => false,
         }
     }
@@ -132,6 +135,7 @@ impl StepKind {
             | StepKind::Drain
             | StepKind::TaintNode
             | StepKind::UntaintNode
+            | StepKind::Recover
             | StepKind::ApproveServing => false,
         }
     }
@@ -315,6 +319,10 @@ pub enum MembershipStep {
         /// A voter, on the operator's word that stands in the record. Otherwise only a learner may be removed.
         voter: Option<VoterRemoval>,
     },
+    /// Makes a cluster of one from what the node holds: the quorum is lost for good.
+    Recover {
+        node: NodeName,
+    },
 }
 
 /// What the decision to remove a voter was made on; the agent compares it with what it finds.
@@ -333,12 +341,15 @@ impl MembershipStep {
             MembershipStep::Start { .. } => StepKind::StartMember,
             MembershipStep::Promote { .. } => StepKind::PromoteMember,
             MembershipStep::Remove { .. } => StepKind::RemoveMember,
+            MembershipStep::Recover { .. } => StepKind::Recover,
         }
     }
 
     pub fn nodes(&self) -> (&NodeName, &NodeName) {
         match self {
-            MembershipStep::Found { node } | MembershipStep::Start { node, .. } => (node, node),
+            MembershipStep::Found { node }
+            | MembershipStep::Recover { node }
+            | MembershipStep::Start { node, .. } => (node, node),
             MembershipStep::Add { node, via, .. }
             | MembershipStep::Promote { node, via, .. }
             | MembershipStep::Remove { node, via, .. } => (via, node),

@@ -36,7 +36,7 @@ use std::process::ExitCode;
 use tokio::runtime::{Builder, Runtime};
 use verbs::{
     Session, access, apply, artifacts, backup, certificates, endpoint, health, local, nodes,
-    snapshot, tokens, user,
+    recover, snapshot, tokens, user,
 };
 
 pub use context::{Context, SYSTEM_CONTEXT};
@@ -72,6 +72,7 @@ fn runtime(command: &Command) -> Outcome<Runtime> {
         | Command::Status(_)
         | Command::Check(_)
         | Command::Snapshot(_)
+        | Command::Recover(_)
         | Command::Kubeconfig(_)
         | Command::Artifacts(_)
         | Command::User(_)
@@ -112,6 +113,7 @@ async fn run(command: Command, console: &Console, places: &Places) -> Result<Exi
         Command::Status(args) => health::status(session, args).await,
         Command::Check(args) => health::check(session, args).await,
         Command::Snapshot(command) => snapshot::run(session, command).await,
+        Command::Recover(args) => recover::run(session, args).await,
         Command::Kubeconfig(args) => access::run(session, args).await,
         Command::Artifacts(command) => artifacts::run(session, command).await,
         Command::User(command) => user::run(session, command).await,

@@ -122,4 +122,16 @@ pub trait EngineApi: Send + Sync + 'static {
         caller: &str,
         request: RemovalRequest,
     ) -> Result<ApplyResponse, Problem>;
+
+    async fn plan_recovery(
+        &self,
+        caller: &str,
+        request: RecoveryRequest,
+    ) -> Result<PlanRecoveryResponse, Problem>;
+
+    async fn recover(
+        &self,
+        caller: &str,
+        request: RecoveryRequest,
+    ) -> Result<ApplyResponse, Problem>;
 }

@@ -87,9 +87,10 @@ impl<'a> Carrier<'a> {
         let change = self.view.facts.change.as_ref();
         let line = match change.map(|it| it.kind) {
             Some(ChangeKind::Leave) => "is no member any more",
-            Some(ChangeKind::Found | ChangeKind::Join | ChangeKind::DropGhost) | None => {
-                "is a member"
-            }
+            Some(
+                ChangeKind::Found | ChangeKind::Join | ChangeKind::DropGhost | ChangeKind::Recover,
+            )
+            | None => "is a member",
         };
         self.state.say(self.view, &node.0, line);
         Ok(true)

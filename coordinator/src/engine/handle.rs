@@ -241,6 +241,22 @@ impl EngineApi for Engine {
     ) -> Result<ApplyResponse, Problem> {
         super::leaving::ask::begin(&self.shared, caller, &request).await
     }
+
+    async fn plan_recovery(
+        &self,
+        _caller: &str,
+        request: RecoveryRequest,
+    ) -> Result<PlanRecoveryResponse, Problem> {
+        super::recovery::ask::plan(&self.shared, &request)
+    }
+
+    async fn recover(
+        &self,
+        caller: &str,
+        request: RecoveryRequest,
+    ) -> Result<ApplyResponse, Problem> {
+        super::recovery::ask::begin(&self.shared, caller, &request).await
+    }
 }
 
 async fn forward(

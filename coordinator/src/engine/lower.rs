@@ -70,6 +70,8 @@ pub fn timeout_seconds(kind: StepKind) -> u32 {
         StepKind::Drain => DRAIN_SECONDS + 30,
         // A pod's grace period, and the time that the kubelet takes to notice.
         StepKind::StopServing => 120,
+        // The largest database is copied at 20 MiB/s, and etcd reads it.
+        StepKind::Recover => 900,
     }
 }
 
@@ -163,9 +165,16 @@ impl Ground<'_> {
                 name: name(node),
                 within_seconds: DRAIN_SECONDS,
             }),
-            SideStep::StopServing { .. } => Action::StopServing(StopServing {
-                reason: "it leaves the cluster".into(),
-            }),
+            SideStep::StopServing { .. } => match &self.record.recovery {
+                None => Action::StopServing(StopServing {
+                    reason: "it leaves the cluster".into(),
+                    for_good: false,
+                }),
+                Some(recovery) => Action::StopServing(StopServing {
+                    reason: format!("the cluster is recovered from {}", recovery.node),
+                    for_good: true,
+                }),
+            },
             SideStep::SetNames { .. } => Action::SetServingNames(SetServingNames {
                 names: intent.endpoint.wanted_names().into_iter().collect(),
                 drop: intent.endpoint.unwanted_names().into_iter().collect(),
@@ -230,6 +239,12 @@ impl Ground<'_> {
                 member_id: *member,
                 peer_url: peer_url.clone(),
             }),
+            MembershipStep::Recover { .. } => {
+                let recovery = self.record.recovery.as_ref();
+                Action::RecoverMember(RecoverMember {
+                    recovery: recovery.map(|it| it.id.clone()).unwrap_or_default(),
+                })
+            }
             MembershipStep::Remove {
                 member,
                 peer_url,

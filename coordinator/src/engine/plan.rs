@@ -139,6 +139,7 @@ fn new_record(shared: &Shared, spec: Spec) -> ClusterRecord {
         external: false,
         retired: BTreeSet::new(),
         leaving: None,
+        recovery: None,
         formed: false,
         out_of_service: BTreeMap::new(),
     }
@@ -299,6 +300,7 @@ pub(super) fn quorum_effects(before: usize, stages: &[Stage]) -> Vec<QuorumEffec
             let (_, subject) = step.nodes();
             let word = match step {
                 MembershipStep::Remove { .. } => "is removed",
+                MembershipStep::Recover { .. } => "is the only member",
                 MembershipStep::Found { .. }
                 | MembershipStep::Add { .. }
                 | MembershipStep::Start { .. }
@@ -341,6 +343,7 @@ pub(super) fn wire_stage(stage: &Stage, record: &ClusterRecord) -> PlanStage {
                 MembershipStep::Found { .. }
                 | MembershipStep::Add { .. }
                 | MembershipStep::Promote { .. }
+                | MembershipStep::Recover { .. }
                 | MembershipStep::Remove { .. } => true,
                 MembershipStep::Start { .. } => false,
             },
@@ -436,5 +439,6 @@ fn action_word(kind: StepKind) -> &'static str {
         StepKind::StopServing => "stop",
         StepKind::TaintNode => "out-of-service",
         StepKind::UntaintNode => "in-service",
+        StepKind::Recover => "recover",
     }
 }

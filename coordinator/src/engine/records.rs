@@ -4,6 +4,7 @@ use crate::spec::Spec;
 use quorate_planner::endpoint::{Renewal, Rotation};
 use quorate_planner::facts::{Change, OutOfService, Trouble};
 use quorate_planner::leaving::Leaving;
+use quorate_planner::recovery::Recovery;
 use quorate_planner::step::StepKind;
 use quorate_proto::v1::{Finding, Order, Problem};
 use serde::{Deserialize, Serialize};
@@ -45,7 +46,11 @@ pub struct ClusterRecord {
     /// The node that is to go, on an operator's word.
     #[serde(default)]
     pub leaving: Option<Leaving>,
-    /// A node has left or been replaced: the founder may be another machine by now, and nobody forms the cluster again.
+    /// The quorum is lost for good, on an operator's word, and a survivor is to form a cluster of one.
+    #[serde(default)]
+    pub recovery: Option<Recovery>,
+    /// A node has left or been replaced, or the cluster was recovered: the founder may be another machine by now, and nobody forms the
+    /// cluster again.
     #[serde(default)]
     pub formed: bool,
     /// Dead nodes, from before they are declared out of service until that is taken back.

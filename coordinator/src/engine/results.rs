@@ -136,7 +136,8 @@ impl ClusterLoop {
             | StepKind::Drain
             | StepKind::StopServing
             | StepKind::DeleteNode
-            | StepKind::UntaintNode => {
+            | StepKind::UntaintNode
+            | StepKind::Recover => {
                 transaction = self.noted(view, pending, transaction);
             }
             StepKind::Probe => {
@@ -189,7 +190,9 @@ impl ClusterLoop {
         if pending.step == StepKind::UntaintNode {
             return super::dead::put_back(record, &pending.subject, transaction);
         }
-        if record.dirty == view.record.dirty && record.leaving == view.record.leaving {
+        super::recovery::note(&mut record, pending);
+        let same = record.dirty == view.record.dirty && record.leaving == view.record.leaving;
+        if same && record.recovery == view.record.recovery {
             return transaction;
         }
         transaction.put(Key::cluster(&self.cluster), &record)
@@ -432,6 +435,8 @@ fn is_lost(view: &View, pending: &OrderRecord) -> bool {
         | StepKind::ApplyManifests
         | StepKind::ConfigureNode
         | StepKind::Reset
+        // Until its result is known nobody may be added.
+        | StepKind::Recover
         | StepKind::Found => node.connected && age > overdue,
         // Safe to run twice and at any time; a node that has died is not waited for.
         StepKind::SetNames | StepKind::SetCarriers | StepKind::Renew | StepKind::StopServing => {

@@ -25,6 +25,8 @@ pub struct Node {
     pub serving: BTreeSet<String>,
     /// Connections to whatever is watched first: the address that goes.
     pub dials: u32,
+    /// What it had applied when the quorum went.
+    pub applied: u64,
     watched: Vec<Endpoint>,
     results: BTreeMap<String, OrderResult>,
     heard_ms: u64,
@@ -55,6 +57,7 @@ pub struct State {
     pub refused: BTreeSet<&'static str>,
     /// Control planes tell of Node objects.
     pub kubernetes: bool,
+    pub recovered: BTreeSet<String>,
 }
 
 pub struct World {
@@ -236,7 +239,7 @@ fn etcd_view(state: &State, name: &str, now: u64) -> Option<EtcdView> {
         member_id: me.map_or(0, |m| m.id),
         leader: leader(state).filter(|_| quorum).unwrap_or_default(),
         term: 3,
-        applied_index: now,
+        applied_index: if quorum { now } else { node.applied },
         learner: me.is_some_and(|m| m.learner),
         linearizable: quorum && me.is_some_and(|m| !m.learner),
         members: state.members.iter().filter(|_| quorum).cloned().collect(),
@@ -350,6 +353,7 @@ fn on_node(node: &mut Node, action: &Action, order: &Order) {
         Action::JoinWorker(a) => {
             (marks.cluster_id, marks.worker) = (cluster_id, a.digest.clone());
         }
+        Action::RecoverMember(_) => node.etcd_started = true,
         Action::Reset(_) => {
             node.etcd_started = false;
             node.marks = Marks {
@@ -448,6 +452,7 @@ fn on_etcd(state: &mut State, name: &str, action: &Action, order: &Order) -> Res
         | Action::TaintNode(_)
         | Action::UntaintNode(_)
         | Action::ApproveServing(_) => {}
+        Action::RecoverMember(a) => recover(state, name, a),
     }
     Ok(())
 }
@@ -474,6 +479,17 @@ fn remove(state: &mut State, via: &str, order: &RemoveMember) -> Result<(), Prob
     }
     state.members.retain(|m| m.id != order.member_id);
     Ok(())
+}
+
+/// As the agent: once for each recovery. Whoever else runs then would form the old quorum again, or has joined already.
+fn recover(state: &mut State, name: &str, order: &RecoverMember) {
+    if !state.recovered.insert(order.recovery.clone()) {
+        return;
+    }
+    let runs = |(other, node): (&String, &Node)| node.alive && node.etcd_started && other != name;
+    assert!(!state.nodes.iter().any(runs), "another member runs");
+    state.members.retain(|m| m.name == name && !m.learner);
+    assert_eq!(state.members.len(), 1, "{name} was a member");
 }
 
 fn peer_url(order: &Order) -> String {

@@ -34,7 +34,7 @@ const WITHOUT_TENURE: [&str; 4] = [
     "/quorate.v1.Operator/Backup",
 ];
 
-pub const METHODS: [(&str, Allowed); 38] = [
+pub const METHODS: [(&str, Allowed); 40] = [
     ("/quorate.v1.Enrollment/Enroll", Allowed::Anybody),
     ("/quorate.v1.Agent/Session", Allowed::Agents),
     ("/quorate.v1.Agent/FetchArtifact", Allowed::Agents),
@@ -53,6 +53,7 @@ pub const METHODS: [(&str, Allowed); 38] = [
     ("/quorate.v1.Operator/PlanRotation", Allowed::Readers),
     ("/quorate.v1.Operator/ShowCertificates", Allowed::Readers),
     ("/quorate.v1.Operator/PlanRemoval", Allowed::Readers),
+    ("/quorate.v1.Operator/PlanRecovery", Allowed::Readers),
     ("/quorate.v1.Operator/ListSnapshots", Allowed::Readers),
     ("/quorate.v1.Operator/Apply", Allowed::Operators),
     ("/quorate.v1.Operator/RemoveNode", Allowed::Operators),
@@ -78,6 +79,8 @@ pub const METHODS: [(&str, Allowed); 38] = [
     ("/quorate.v1.Operator/ExportSnapshot", Allowed::Admins),
     // It holds the authority's key.
     ("/quorate.v1.Operator/Backup", Allowed::Admins),
+    // It gives up what other members may hold.
+    ("/quorate.v1.Operator/Recover", Allowed::Admins),
 ];
 
 impl Allowed {
@@ -243,7 +246,7 @@ mod tests {
     fn who_was_superseded_changes_nothing() {
         let changes = [
             "Enroll", "Renew", "Apply", "Create", "Revoke", "Add", "Sign", "Rotate", "RollBack",
-            "Drop", "Repair", "Set", "Send", "Export", "Remove",
+            "Drop", "Repair", "Set", "Send", "Export", "Remove", "Recover",
         ];
         for path in described() {
             let method = path.rsplit('/').next().unwrap();
@@ -269,6 +272,7 @@ mod tests {
             "PlanRotation",
             "ShowCertificates",
             "PlanRemoval",
+            "PlanRecovery",
             "ListSnapshots",
         ];
         let operates = [

@@ -271,4 +271,17 @@ impl Operator for OperatorService {
         let (who, request) = open(request)?;
         answer(self.parts.engine.remove_node(&who, request).await)
     }
+
+    async fn plan_recovery(
+        &self,
+        request: Request<RecoveryRequest>,
+    ) -> Answer<PlanRecoveryResponse> {
+        let (who, request) = open(request)?;
+        answer(self.parts.engine.plan_recovery(&who, request).await)
+    }
+
+    async fn recover(&self, request: Request<RecoveryRequest>) -> Answer<ApplyResponse> {
+        let (who, request) = open(request)?;
+        answer(self.parts.engine.recover(&who, request).await)
+    }
 }

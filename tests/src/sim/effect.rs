@@ -72,7 +72,7 @@ pub(super) fn carry_out(
         | Action::ApproveServing(_) => {}
         Action::StopServing(_) => machine(state, name)?.etcd_started = false,
         Action::DrainNode(_) => {}
-        Action::ConfigureLoadBalancer(_) | Action::SignClient(_) => {
+        Action::ConfigureLoadBalancer(_) | Action::SignClient(_) | Action::RecoverMember(_) => {
             return Err(Problem::new("not-simulated", action.kind()));
         }
     }

@@ -249,6 +249,7 @@ pub fn membership_subject(action: &Action) -> Option<String> {
         | Action::ConfigureNode(_)
         | Action::DeleteNode(_)
         | Action::DrainNode(_)
+        | Action::RecoverMember(_)
         | Action::TaintNode(_)
         | Action::UntaintNode(_)
         | Action::StopServing(_)

@@ -224,6 +224,7 @@ async fn act(worker: &Worker, order: &Order, material: Option<JoinMaterial>) -> 
         | Action::ConfigureNode(_)
         | Action::DeleteNode(_)
         | Action::DrainNode(_)
+        | Action::RecoverMember(_)
         | Action::TaintNode(_)
         | Action::UntaintNode(_)
         | Action::TakeSnapshot(_)

@@ -150,6 +150,48 @@ pub fn settled(text: &str) -> String {
     text.lines().map(line).collect()
 }
 
+/// How far a recovery of this member has come, as its file says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recovered {
+    No,
+    /// Each start makes a cluster of one from its data.
+    Forced,
+    /// It starts as any member does.
+    Done,
+}
+
+const RECOVERY: &str = "# recovery ";
+const FORCE: &str = "ETCD_FORCE_NEW_CLUSTER=true";
+
+pub fn recovered(text: &str, recovery: &str) -> Recovered {
+    let begun = text
+        .lines()
+        .any(|line| line.strip_prefix(RECOVERY) == Some(recovery));
+    match (begun, text.lines().any(|line| line == FORCE)) {
+        (false, _) => Recovered::No,
+        (true, true) => Recovered::Forced,
+        (true, false) => Recovered::Done,
+    }
+}
+
+/// The file with which etcd makes a cluster of one from its data, marked with the recovery that asks for it.
+pub fn forced(text: &str, recovery: &str) -> String {
+    let kept = unforced(text);
+    let kept: String = kept
+        .lines()
+        .filter(|line| !line.starts_with(RECOVERY))
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    format!("{}{RECOVERY}{recovery}\n{FORCE}\n", settled(&kept))
+}
+
+pub fn unforced(text: &str) -> String {
+    let kept = text
+        .lines()
+        .filter(|line| !line.starts_with("ETCD_FORCE_NEW_CLUSTER="));
+    kept.flat_map(|line| [line, "\n"]).collect()
+}
+
 fn url(scheme: &str, address: IpAddr, port: u16) -> String {
     format!("{scheme}://{}", std::net::SocketAddr::new(address, port))
 }
@@ -257,6 +299,26 @@ mod tests {
         assert_eq!(after.lines().count(), text.lines().count());
         assert_eq!(identity(&after), identity(&text));
         assert_eq!(settled(&after), after);
+    }
+
+    #[test]
+    fn a_recovery_is_forced_once() {
+        let address = "10.0.0.2".parse().unwrap();
+        let initial = [member("n2", "https://10.0.0.2:2380")];
+        let text = render(&cluster(), &node("n2"), address, Start::Join(7), &initial).unwrap();
+        assert_eq!(recovered(&text, "r1"), Recovered::No);
+        let first = forced(&text, "r1");
+        assert_eq!(recovered(&first, "r1"), Recovered::Forced);
+        assert_eq!(identity(&first), identity(&text));
+        let done = unforced(&first);
+        assert_eq!(recovered(&done, "r1"), Recovered::Done);
+        // A restart or another order does not bring it back, and a later recovery is another one.
+        assert_eq!(recovered(&settled(&done), "r1"), Recovered::Done);
+        assert_eq!(recovered(&done, "r2"), Recovered::No);
+        let second = forced(&done, "r2");
+        assert_eq!(recovered(&second, "r2"), Recovered::Forced);
+        assert_eq!(recovered(&second, "r1"), Recovered::No);
+        assert_eq!(second.matches(FORCE).count(), 1);
     }
 
     #[test]

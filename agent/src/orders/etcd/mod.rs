@@ -2,7 +2,7 @@
 //!
 //! - [`claim`]: one node, one cluster; [`authority`], [`certificates`]: the cluster's own CA and what it signs for each member;
 //! - [`environment`]: etcd's options (pure); [`unit`]: its systemd unit; [`data`]: whose data lies in the data folder;
-//! - [`health`]: waiting until the member serves.
+//! - [`health`]: waiting until the member serves; [`recover`]: a cluster of one from what this member holds.
 
 pub mod authority;
 pub mod certificates;
@@ -14,6 +14,7 @@ pub mod finish;
 pub mod health;
 pub mod init;
 pub mod prepare;
+pub mod recover;
 pub mod reset;
 pub mod start;
 pub mod stop;

@@ -11,9 +11,12 @@ pub async fn run(context: &Context, order: &StopServing) -> Done {
     claim::require(context)?;
     context.say(format!("ending this node's etcd: {}", order.reason));
     // One that does not run, or does not come up, leads nobody.
-    if service::active_state(unit::NAME).await? == "active" {
+    if !order.for_good && service::active_state(unit::NAME).await? == "active" {
         remove::give_up_leadership(&Via::local(context)?).await?;
     }
     service::stop(unit::NAME).await?;
+    if order.for_good {
+        service::disable(unit::NAME).await?;
+    }
     Ok(Outcome::done())
 }

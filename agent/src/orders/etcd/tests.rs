@@ -1,7 +1,7 @@
 //! Certificates and options of this folder with real etcd processes: a member joins, and refuses to come back without its data.
 
 use super::environment::{self, METRICS_PORT, Start};
-use super::{certificates, data_folder};
+use super::{certificates, data_folder, environment_file, recover};
 use crate::etcd::testing::{ETCD, require_etcd, unique_network};
 use crate::etcd::{EtcdAccess, EtcdClient};
 use crate::host::files;
@@ -156,4 +156,90 @@ async fn members_by_our_certificates_and_options() {
     let status = tokio::time::timeout(STARTS_WITHIN, ended).await;
     assert!(!status.unwrap().unwrap().unwrap().success());
     drop(first_process);
+}
+
+/// Killed after each effect: what is on disk then is gone on with, and nothing is forced a second time.
+#[tokio::test]
+async fn a_survivor_forms_a_cluster_of_one_from_its_data() {
+    require_etcd();
+    let cluster = ClusterConfig {
+        id: "test-cluster".into(),
+        ..ClusterConfig::default()
+    };
+    let (a, b) = unique_network();
+    let first = Node::new("n1", IpAddr::from([127, a, b, 1]));
+    let second = Node::new("n2", IpAddr::from([127, a, b, 2]));
+    certificates::create(&first.paths(), &cluster).unwrap();
+    let authority = certificates::required(&first.paths(), &cluster).unwrap();
+    for node in [&first, &second] {
+        let paths = node.paths();
+        certificates::store(&paths, &authority).unwrap();
+        certificates::ensure(&paths, &authority, &cluster, &node.config, node.address).unwrap();
+    }
+    let render = |node: &Node, start, initial: &[MemberAddress]| {
+        environment::render(&cluster, &node.config, node.address, start, initial).unwrap()
+    };
+    let options = render(&first, Start::New, &[first.member()]);
+    let paths = first.paths();
+    let file = environment_file(&paths);
+    files::write_atomic(&file, environment::settled(&options).as_bytes(), 0o644).unwrap();
+    let text = || files::read_text(&file).unwrap();
+    let refused = recover::begin(&paths, "r1").unwrap_err();
+    assert_eq!(refused.code, "etcd-data-missing");
+
+    // Two voters; the second dies for good, and the quorum with it.
+    let process = first.start(&options);
+    first.wait_until_it_answers().await;
+    let client = first.client();
+    let added = client.add_learner(&second.member().peer_url).await.unwrap();
+    let id = added.member.unwrap().id;
+    let both = [first.member(), second.member()];
+    let other = second.start(&render(&second, Start::Join(id), &both));
+    second.wait_until_it_answers().await;
+    let since = Instant::now();
+    while client.promote(id).await.is_err() {
+        assert!(since.elapsed() < STARTS_WITHIN);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    drop(other);
+    while client.linearizable_read().await.is_ok() {
+        assert!(since.elapsed() < STARTS_WITHIN);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    drop(process);
+
+    let copy = paths.at("/var/lib/etcd/quorate.before-r1");
+    recover::begin(&paths, "r1").unwrap();
+    assert!(copy.join("member/snap/db").exists() && data_folder(&paths).join("member").exists());
+    assert_eq!(
+        environment::recovered(&text(), "r1"),
+        environment::Recovered::Forced
+    );
+    // Killed before the end, it starts with force again: as long as nobody has joined that changes nothing.
+    let own_url = first.member().peer_url;
+    for _ in 0..2 {
+        let process = first.start(&text());
+        serves(&first).await;
+        recover::alone(&first.client(), &own_url).await.unwrap();
+        drop(process);
+    }
+    recover::end(&paths).unwrap();
+    recover::end(&paths).unwrap();
+    assert_eq!(
+        environment::recovered(&text(), "r1"),
+        environment::Recovered::Done
+    );
+    let process = first.start(&text());
+    serves(&first).await;
+    let members = first.client().member_list(false).await.unwrap();
+    assert!(members.len() == 1 && members[0].id != id, "{members:?}");
+    drop(process);
+}
+
+async fn serves(node: &Node) {
+    let (client, since) = (node.client(), Instant::now());
+    while let Err(failure) = client.linearizable_read().await {
+        assert!(since.elapsed() < STARTS_WITHIN, "{}", failure.problem());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }

@@ -40,7 +40,6 @@ pub async fn place_drop_in(paths: &Paths) -> Result<(), Problem> {
 
 /// Starts the unit with these options, and at every boot. Does not wait: see [`super::health`].
 pub async fn run(paths: &Paths, options: &str) -> Result<(), Problem> {
-    place_drop_in(paths).await?;
     let file = environment_file(paths);
     let present = files::read_optional(&file)?.unwrap_or_default();
     let has_data = data_folder(paths).join("member").exists();
@@ -49,6 +48,12 @@ pub async fn run(paths: &Paths, options: &str) -> Result<(), Problem> {
         service::stop(NAME).await?;
         files::write_atomic(&file, options.as_bytes(), 0o644)?;
     }
+    start(paths).await
+}
+
+/// With the options that are there.
+pub async fn start(paths: &Paths) -> Result<(), Problem> {
+    place_drop_in(paths).await?;
     service::enable(NAME).await?;
     service::reset_failed(NAME).await?;
     service::start_no_wait(NAME).await

@@ -4,6 +4,7 @@ mod certificates;
 mod endpoint;
 mod node;
 mod options;
+mod recover;
 
 use super::exit;
 use clap::{Args, Parser, Subcommand};
@@ -13,6 +14,7 @@ pub use certificates::*;
 pub use endpoint::*;
 pub use node::*;
 pub use options::*;
+pub use recover::*;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -85,6 +87,8 @@ pub enum Command {
     /// Snapshots of the clusters' etcd, kept on their members
     #[command(subcommand)]
     Snapshot(SnapshotCommand),
+    /// Restore an etcd cluster that has lost its quorum for good, from its best survivor
+    Recover(RecoverArgs),
     /// Get access to a cluster: a kubeconfig, or certificates for etcd
     Kubeconfig(KubeconfigArgs),
     /// Packages, binaries and images that nodes install from
@@ -180,6 +184,14 @@ mod tests {
                 true,
             ),
             ("certificates set-names --add *.example", false),
+            ("recover", false),
+            ("recover --cluster prod --without a,b --without c", true),
+            (
+                "recover --cluster prod --from-member a --dry-run -o json",
+                true,
+            ),
+            ("recover --cluster prod --dry-run --yes", false),
+            ("recover --cluster prod -o json", false),
             ("node remove cp3 --yes --timeout 10m", true),
             ("node remove", false),
             ("node remove cp3 --dead --dry-run -o json", true),

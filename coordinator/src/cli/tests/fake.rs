@@ -24,6 +24,7 @@ pub struct Fake {
     pub status: Mutex<StatusResponse>,
     pub rotation: Mutex<PlanRotationResponse>,
     pub removal: Mutex<PlanRemovalResponse>,
+    pub recovery_refusals: Mutex<Vec<Problem>>,
     pub endpoint: Mutex<ShowEndpointResponse>,
     pub certificates: Mutex<ShowCertificatesResponse>,
     /// What each successive watch is told; after the last one a watch stays silent.
@@ -46,6 +47,7 @@ impl Fake {
             status: Mutex::new(samples::status()),
             rotation: Mutex::new(samples::rotation_plan()),
             removal: Mutex::new(samples::removal_plan()),
+            recovery_refusals: Mutex::default(),
             endpoint: Mutex::new(samples::endpoint()),
             certificates: Mutex::new(samples::certificates()),
             watches: Mutex::default(),
@@ -403,5 +405,33 @@ impl Operator for Fake {
         let words: Vec<String> = words.into_iter().filter(|it| !it.is_empty()).collect();
         let dead = if request.dead { " dead" } else { "" };
         self.started(format!("{verb} {}{dead}", words.join(" ")))
+    }
+
+    async fn plan_recovery(
+        &self,
+        request: Request<RecoveryRequest>,
+    ) -> Answer<PlanRecoveryResponse> {
+        let request = request.into_inner();
+        let refusals = self.recovery_refusals.lock().unwrap().clone();
+        ok(PlanRecoveryResponse {
+            cluster: request.cluster,
+            revision: 3,
+            source: "cp1".to_owned(),
+            applied_index: 4711,
+            lost: request.without,
+            rejoin: vec!["cp2".to_owned()],
+            warnings: vec!["writes that cp1 has not applied are lost".to_owned()],
+            refusals,
+        })
+    }
+
+    async fn recover(&self, request: Request<RecoveryRequest>) -> Answer<ApplyResponse> {
+        let request = request.into_inner();
+        self.started(format!(
+            "recover {} from {} without {}",
+            request.cluster,
+            request.from_member,
+            request.without.join(" ")
+        ))
     }
 }

@@ -10,3 +10,4 @@ mod fake;
 mod harness;
 mod leaving;
 mod listener;
+mod recover;

@@ -48,6 +48,13 @@ fn busy(record: &ClusterRecord, what: &str) -> Problem {
 
 /// Joins, other rotations and renewals wait for this one.
 pub fn under_way(record: &ClusterRecord) -> Option<Problem> {
+    if let Some(recovery) = &record.recovery {
+        let what = format!("the cluster is being recovered from {}", recovery.node);
+        return Some(busy(record, &what).next(format!(
+            "quorate status {0}; go on with: quorate recover --cluster {0}",
+            record.name
+        )));
+    }
     if let Some(leaving) = &record.leaving {
         let (name, node) = (&record.name, &leaving.node);
         let again = crate::engine::leaving::command(leaving);

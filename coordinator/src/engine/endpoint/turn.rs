@@ -27,6 +27,12 @@ impl ClusterLoop {
         if view.operation.is_none() {
             return self.begin_due(view).await;
         }
+        if view.record.recovery.is_some() {
+            return match round.recovered {
+                true => self.recovered(view).await,
+                false => Ok(false),
+            };
+        }
         if view.record.leaving.is_some() && round.departure.complete {
             return self.departed(view).await;
         }

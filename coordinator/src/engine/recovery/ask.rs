@@ -1,0 +1,250 @@
+//! What operators may ask for. Refused, or taken as an operation; nothing waits here.
+
+use super::survey::{Survey, survey};
+use crate::engine::apply;
+use crate::engine::endpoint::refuse as others;
+use crate::engine::operation::{self, Asked};
+use crate::engine::plan::current_facts;
+use crate::engine::records::{ClusterRecord, SlotRecord};
+use crate::engine::shared::Shared;
+use crate::engine::wants;
+use crate::store::{Entry, Key, Revision, Transaction};
+use quorate_planner::facts::{Change, ChangeKind, Facts};
+use quorate_planner::intent::NodeName;
+use quorate_planner::recovery::Recovery;
+use quorate_planner::time::Time;
+use quorate_proto::v1::*;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// What was asked for, looked at.
+struct Considered {
+    entry: Entry<ClusterRecord>,
+    /// Of the slot, which the recovery takes over.
+    slot: Option<Revision>,
+    /// None if it is refused.
+    recovery: Option<Recovery>,
+    applied: Option<u64>,
+    warnings: Vec<String>,
+    refusals: Vec<Problem>,
+}
+
+pub fn plan(shared: &Shared, request: &RecoveryRequest) -> Result<PlanRecoveryResponse, Problem> {
+    let considered = consider(shared, request)?;
+    let record = &considered.entry.value;
+    let mut answer = PlanRecoveryResponse {
+        cluster: record.name.clone(),
+        revision: record.revision,
+        applied_index: considered.applied.unwrap_or_default(),
+        warnings: considered.warnings,
+        refusals: considered.refusals,
+        ..PlanRecoveryResponse::default()
+    };
+    if let Some(recovery) = considered.recovery {
+        answer.source = recovery.node.0.clone();
+        answer.lost = recovery.gone.iter().map(|it| it.0.clone()).collect();
+        let rejoins = |name: &String| *name != recovery.node.0 && !answer.lost.contains(name);
+        let names = record.spec.members().map(|it| it.config.name.clone());
+        answer.rejoin = names.filter(rejoins).collect();
+    }
+    Ok(answer)
+}
+
+pub async fn begin(
+    shared: &Arc<Shared>,
+    caller: &str,
+    request: &RecoveryRequest,
+) -> Result<ApplyResponse, Problem> {
+    let considered = consider(shared, request)?;
+    let record = considered.entry.value;
+    let Some(recovery) = considered.recovery else {
+        return Err(apply::first_of(considered.refusals));
+    };
+    if let Some(operation) = &record.operation
+        && record.recovery.as_ref() == Some(&recovery)
+    {
+        return Ok(ApplyResponse {
+            operation: operation.clone(),
+            nothing_to_do: false,
+        });
+    }
+    let node = recovery.node.clone();
+    let source = record.spec.node(&node.0);
+    let source = source.ok_or_else(|| others_than_members(&record.name, &node))?;
+    let slot = SlotRecord {
+        change: Change {
+            kind: ChangeKind::Recover,
+            peer_url: source.peer_url(),
+            node,
+            since: Time(shared.now_ms()),
+            started: false,
+        },
+    };
+    let key = Key::slot(&record.name);
+    let transaction = match considered.slot {
+        None => Transaction::new().absent(key.clone()),
+        Some(revision) => Transaction::new().unchanged(key.clone(), revision),
+    };
+    let detail = format!(
+        "{}: from {}, without {:?}",
+        record.name, recovery.node, request.without
+    );
+    let transaction = transaction
+        .put(key, &slot)
+        .audit(caller, "quorum-given-up", detail);
+    let wish = ClusterRecord {
+        recovery: Some(recovery),
+        // Whoever was on the way out is a survivor like the others, or is gone.
+        leaving: None,
+        // Nobody else may ever form it.
+        formed: true,
+        ..record
+    };
+    let asked = Asked {
+        caller,
+        kind: "recover",
+    };
+    let known = Some(considered.entry.revision);
+    operation::begin(shared, &asked, wish, known, transaction).await
+}
+
+fn others_than_members(cluster: &str, node: &NodeName) -> Problem {
+    Problem::new(
+        "not-found-node",
+        format!("{node} is no member of {cluster}"),
+    )
+    .next("quorate nodes lists them")
+}
+
+fn consider(shared: &Shared, request: &RecoveryRequest) -> Result<Considered, Problem> {
+    let entry = others::known(shared, &request.cluster)?;
+    // Before anything is looked at, so that a change in between is noticed.
+    let slot = shared.store.revision_of(&Key::slot(&request.cluster));
+    let record = &entry.value;
+    let intent = wants::intent(record);
+    let now = Time(shared.now_ms());
+    let facts = current_facts(shared, record, &intent, now)?;
+    let without: BTreeSet<NodeName> = request.without.iter().cloned().map(NodeName).collect();
+    if let Some(recovery) = resumed(record, request, &facts, &without) {
+        return Ok(Considered {
+            slot,
+            recovery: Some(recovery),
+            applied: None,
+            warnings: vec!["a recovery that has begun is gone on with".to_owned()],
+            refusals: Vec::new(),
+            entry,
+        });
+    }
+    let mut refusals: Vec<Problem> = in_the_way(record, &facts).into_iter().collect();
+    let survey = survey(shared, record, &facts, &without);
+    if refusals.is_empty() {
+        refusals = survey.refusals(&request.from_member);
+    }
+    let source = survey.source(&request.from_member);
+    let source = source.filter(|_| refusals.is_empty());
+    let recovery = source.map(|source| Recovery {
+        id: ulid::Ulid::new().to_string(),
+        node: NodeName(source.name.clone()),
+        gone: gone(&facts, &without),
+        stopped: BTreeSet::new(),
+        made: false,
+    });
+    let applied = source.and_then(|it| it.applied);
+    let warnings = match &recovery {
+        Some(recovery) => warnings(&survey, recovery, applied),
+        None => Vec::new(),
+    };
+    Ok(Considered {
+        slot,
+        recovery,
+        applied,
+        warnings,
+        refusals,
+        entry,
+    })
+}
+
+/// A machine that still answers is reset and joins anew; only one that does not is taken out.
+fn gone(facts: &Facts, without: &BTreeSet<NodeName>) -> BTreeSet<NodeName> {
+    let away = without.iter().filter(|it| !facts.node(it).connected);
+    away.cloned().collect()
+}
+
+/// The recovery under way. More machines may be said to be gone later; another source is another recovery, unless the cluster of one
+/// was made.
+fn resumed(
+    record: &ClusterRecord,
+    request: &RecoveryRequest,
+    facts: &Facts,
+    without: &BTreeSet<NodeName>,
+) -> Option<Recovery> {
+    let recovery = record.recovery.clone()?;
+    let named = request.from_member.is_empty() || request.from_member == recovery.node.0;
+    let given_up = without.contains(&recovery.node);
+    if !recovery.made && (!named || given_up) {
+        return None;
+    }
+    let mut more = gone(facts, without);
+    more.remove(&recovery.node);
+    more.retain(|it| record.spec.node(&it.0).is_some());
+    Some(Recovery {
+        gone: recovery.gone.union(&more).cloned().collect(),
+        ..recovery
+    })
+}
+
+/// Whatever needs a quorum to go on is given up with it: a join, a removal. A change of the endpoint is turned round first.
+fn in_the_way(record: &ClusterRecord, facts: &Facts) -> Option<Problem> {
+    let name = &record.name;
+    if record.spec.is_kubeadm() {
+        return Some(
+            Problem::new(
+                "refused-distribution",
+                "a Kubernetes cluster is not recovered by quorate",
+            )
+            .at(name.clone())
+            .because("its etcd runs as static pods of kubeadm")
+            .next("man quorate-recovery: a Kubernetes cluster that has lost its quorum, by hand"),
+        );
+    }
+    let founding = facts.change.as_ref().map(|it| it.kind) == Some(ChangeKind::Found);
+    if founding || record.founder.is_none() {
+        return Some(
+            Problem::new("refused-unformed", format!("{name} is not formed yet"))
+                .at(name.clone())
+                .next("quorate apply -f FILE"),
+        );
+    }
+    others::under_way(&ClusterRecord {
+        leaving: None,
+        recovery: None,
+        ..record.clone()
+    })
+}
+
+fn warnings(survey: &Survey<'_>, recovery: &Recovery, applied: Option<u64>) -> Vec<String> {
+    let node = &recovery.node;
+    let mut warnings = vec![match applied {
+        Some(applied) => {
+            format!("writes that {node} has not applied (those after index {applied}) are lost")
+        }
+        None => format!("{node} does not tell what it has applied; writes that it lacks are lost"),
+    }];
+    if let Some(change) = &survey.facts.change
+        && survey.record.recovery.is_none()
+    {
+        warnings.push(format!(
+            "the membership change of {} is given up",
+            change.node
+        ));
+    }
+    if let Some(leaving) = &survey.record.leaving {
+        warnings.push(format!("the removal of {} is given up", leaving.node));
+    }
+    for gone in &recovery.gone {
+        warnings.push(format!(
+            "{gone} must never run again as it was: with others like it, it would serve the old cluster beside the new one"
+        ));
+    }
+    warnings
+}
