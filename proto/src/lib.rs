@@ -16,6 +16,10 @@ pub mod etcd {
 }
 
 pub mod action;
+#[cfg(test)]
+mod boundary;
+#[cfg(test)]
+mod fuzz;
 pub mod limits;
 pub mod problem;
 pub mod redacted;
