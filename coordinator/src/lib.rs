@@ -13,6 +13,9 @@ pub mod cli;
 pub mod clock;
 pub mod engine;
 pub mod files;
+#[cfg(test)]
+#[path = "../../proto/src/fuzz.rs"]
+mod fuzz;
 pub mod init;
 pub mod metrics;
 pub mod serve;

@@ -40,6 +40,8 @@ mod view;
 pub mod wants;
 
 #[cfg(test)]
+mod forged;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod world;

@@ -20,7 +20,7 @@ pub async fn run(shared: Arc<Shared>, mut events: mpsc::Receiver<AgentEvent>) {
                     .as_ref()
                     .map(|r| r.id.clone())
                     .unwrap_or_default();
-                match shared.answer(*done) {
+                match shared.answer(&node, *done) {
                     None => {
                         shared.acknowledge(&node, &id);
                         continue;

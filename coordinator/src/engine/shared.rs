@@ -48,9 +48,15 @@ pub struct Shared {
     pub version: String,
     loops: Mutex<BTreeMap<String, mpsc::Sender<LoopEvent>>>,
     watchers: Mutex<BTreeMap<String, broadcast::Sender<OperationEvent>>>,
-    asks: Mutex<BTreeMap<String, oneshot::Sender<OrderDone>>>,
+    asks: Mutex<BTreeMap<String, Ask>>,
     homes: Mutex<Homes>,
     pub lives: Lives,
+}
+
+/// Who was asked, and where the answer goes.
+struct Ask {
+    node: String,
+    answer: oneshot::Sender<OrderDone>,
 }
 
 /// Each node's cluster, as of so many changes of clusters.
@@ -293,7 +299,11 @@ impl Shared {
             .as_ref()
             .map_or("order", |action| action.kind());
         let (answer, result) = oneshot::channel();
-        lock(&self.asks).insert(id.clone(), answer);
+        let ask = Ask {
+            node: node.to_owned(),
+            answer,
+        };
+        lock(&self.asks).insert(id.clone(), ask);
         let sent = self.deliver(node, order, Vec::new());
         let outcome = match sent {
             Ok(()) => tokio::time::timeout(patience, result).await,
@@ -318,20 +328,23 @@ impl Shared {
         }
     }
 
-    /// Gives the result to whoever asked; hands it back if nobody did.
-    pub fn answer(&self, done: OrderDone) -> Option<OrderDone> {
+    /// Gives the result to whoever asked this node; hands it back if nobody did. Another node's word is not the answer,
+    /// whatever id it carries.
+    pub fn answer(&self, node: &str, done: OrderDone) -> Option<OrderDone> {
         let id = done
             .result
             .as_ref()
             .map(|result| result.id.clone())
             .unwrap_or_default();
-        match lock(&self.asks).remove(&id) {
-            Some(asker) => {
-                let _ = asker.send(done);
-                None
-            }
-            None => Some(done),
+        let mut asks = lock(&self.asks);
+        if asks.get(&id).is_none_or(|ask| ask.node != node) {
+            return Some(done);
         }
+        if let Some(ask) = asks.remove(&id) {
+            // The asker may have lost patience.
+            let _ = ask.answer.send(done);
+        }
+        None
     }
 }
 

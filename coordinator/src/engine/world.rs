@@ -30,7 +30,7 @@ pub struct Node {
     watched: Vec<Endpoint>,
     results: BTreeMap<String, OrderResult>,
     heard_ms: u64,
-    report: Option<Arc<NodeReport>>,
+    pub report: Option<Arc<NodeReport>>,
     /// Dies instead of carrying out an order of this kind.
     pub dies_at: Option<&'static str>,
     /// Its agent is silent, and the rest of it lives.
