@@ -11,5 +11,6 @@ pub mod dead_nodes;
 pub mod file;
 pub mod resolve;
 pub mod snapshots;
+mod words;
 
 pub use resolve::{Spec, SpecNode};

@@ -4,7 +4,9 @@ use super::address;
 use super::dead_nodes;
 use super::file::{self, ClusterFile, DistributionField, Mode, Role};
 use super::snapshots::{self, Snapshots};
+use super::words::{is_label_key, is_label_value, is_reserved, is_subnets, is_word};
 use quorate_planner::dead::DeadNodes;
+use quorate_proto::token::is_dns_name;
 use quorate_proto::v1::{
     AptSource, ClusterConfig, ContainerdConfig, Distribution, Endpoint, Manifest, NodeConfig,
     Problem, Taint,
@@ -284,29 +286,16 @@ impl Resolver<'_> {
     }
 
     fn check_labels(&mut self, field: &str, node: &file::Node) {
-        let plain = |text: &str| {
-            text.len() <= 253
-                && text
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'/'))
-        };
         for (key, value) in &node.labels {
-            if key.is_empty()
-                || !plain(key)
-                || !plain(value)
-                || value.contains('/')
-                || value.len() > 63
-            {
+            if !is_label_key(key) || !is_label_value(value) {
                 self.wrong(
                     field,
                     format!("label {key:?}={value:?} is not valid in Kubernetes"),
                 );
             }
         }
-        if let Some(zone) = node
-            .zone
-            .as_ref()
-            .filter(|z| z.is_empty() || !plain(z) || z.contains('/') || z.len() > 63)
+        if let Some(zone) = &node.zone
+            && (zone.is_empty() || !is_label_value(zone))
         {
             self.wrong(field, format!("zone {zone:?} is not a valid label value"));
         }
@@ -315,7 +304,7 @@ impl Resolver<'_> {
                 taint.effect.as_str(),
                 "NoSchedule" | "PreferNoSchedule" | "NoExecute"
             );
-            if taint.key.is_empty() || !plain(&taint.key) || !plain(&taint.value) || !effect {
+            if !is_label_key(&taint.key) || !is_label_value(&taint.value) || !effect {
                 self.wrong(field, format!("taint {:?} is not valid: key, value and effect (NoSchedule, PreferNoSchedule, NoExecute)", taint.key));
             }
         }
@@ -406,7 +395,7 @@ impl Resolver<'_> {
             );
         }
         for frontend in &self.file.load_balancer.frontends {
-            self.check_name("loadBalancer.frontends", &frontend.name);
+            self.check_frontend(frontend);
             if frontend.port == 0 || !ports.insert(frontend.port.into()) {
                 self.wrong(
                     "loadBalancer.frontends",
@@ -416,7 +405,63 @@ impl Resolver<'_> {
         }
     }
 
+    /// The agent refuses the same, but only once the cluster is half formed.
+    fn check_frontend(&mut self, frontend: &file::Frontend) {
+        const FIELD: &str = "loadBalancer.frontends";
+        self.check_name(FIELD, &frontend.name);
+        let name = &frontend.name;
+        let twins = self.file.load_balancer.frontends.iter();
+        if twins.filter(|twin| twin.name == *name).count() > 1 {
+            self.wrong(FIELD, format!("the name {name} occurs twice"));
+        }
+        if is_reserved(name) || !name.bytes().any(|b| b.is_ascii_lowercase()) {
+            self.wrong(
+                FIELD,
+                format!("{name:?} cannot be a front end: it is quorate's own, or holds no letter"),
+            );
+        }
+        if frontend.backend_port == Some(0) {
+            self.wrong(FIELD, format!("the backendPort of {name} is 0"));
+        }
+    }
+
+    fn check_kubernetes(&mut self) {
+        let kubernetes = &self.file.kubernetes;
+        let subnets = [
+            ("kubernetes.podSubnet", &kubernetes.pod_subnet),
+            ("kubernetes.serviceSubnet", &kubernetes.service_subnet),
+        ];
+        for (field, text) in subnets {
+            if let Some(text) = text.as_ref().filter(|text| !is_subnets(text)) {
+                self.wrong(field, format!("{text:?} is no subnet such as 10.244.0.0/16, nor one of each family with a comma between"));
+            }
+        }
+        if let Some(domain) = kubernetes.dns_domain.as_ref().filter(|d| !is_dns_name(d)) {
+            self.wrong(
+                "kubernetes.dnsDomain",
+                format!("{domain:?} is no DNS name in lower case"),
+            );
+        }
+        if let Some(image) = &kubernetes.containerd.sandbox_image
+            && !is_word(image, b"._-/:@")
+        {
+            self.wrong(
+                "kubernetes.containerd.sandboxImage",
+                format!("{image:?} is no image such as registry.k8s.io/pause:3.10"),
+            );
+        }
+        for name in &self.file.ignore_preflight_errors {
+            if !is_word(name, b"._-") {
+                self.wrong(
+                    "ignorePreflightErrors",
+                    format!("{name:?} is not the name of a check"),
+                );
+            }
+        }
+    }
+
     fn cluster(&mut self, endpoint: Endpoint) -> ClusterConfig {
+        self.check_kubernetes();
         let kubernetes = &self.file.kubernetes;
         let distribution = match self.file.distribution {
             DistributionField::Kubeadm => Distribution::Kubeadm,
@@ -466,12 +511,24 @@ impl Resolver<'_> {
             return String::new();
         };
         if self.file.distribution == DistributionField::Etcd {
+            if !is_word(&version, b".+~:-") {
+                self.wrong(
+                    "version",
+                    format!("{version:?} is not a version such as 3.5.21"),
+                );
+            }
             return version;
         }
+        // Rust's own reading of numbers takes a sign too.
+        let number = |part: &str| {
+            let digits = part.bytes().all(|b| b.is_ascii_digit());
+            digits.then(|| part.parse::<u32>().ok()).flatten()
+        };
         let numbers: Vec<Option<u32>> = version
-            .trim_start_matches('v')
+            .strip_prefix('v')
+            .unwrap_or(&version)
             .split('.')
-            .map(|part| part.parse().ok())
+            .map(number)
             .collect();
         match numbers.as_slice() {
             [Some(1), Some(minor), Some(_)] if *minor >= 31 => {}
@@ -575,3 +632,6 @@ impl Resolver<'_> {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests;
