@@ -18,6 +18,7 @@ mod verdict;
 
 pub use enroll::Enrolled;
 pub use files::{Files, server_names};
+pub use limit::source;
 pub use records::{CertificateRecord, NodeRecord, TokenRecord, TokenUse, UserRecord};
 pub use tokens::NewToken;
 pub use users::MAX_USER_VALIDITY;

@@ -222,4 +222,19 @@ mod tests {
             ("example", "all")
         );
     }
+
+    proptest::proptest! {
+        #![proptest_config(crate::fuzz::config())]
+
+        /// Of packages that somebody else has built. A field is one line, whatever it was made of.
+        #[test]
+        fn fuzz_control_fields(text in crate::fuzz::damaged_text(&[
+            "Package: demo\nVersion: 1:2.0-1\nDepends: libc6 (>= 2.34),\n iptables | nftables\nProvides: example\n",
+        ])) {
+            for (name, value) in control_fields(&text) {
+                proptest::prop_assert!(!name.contains(['\n', ':']) && !value.contains('\n'), "{} {}", name, value);
+                let _ = (super::super::relation::dependencies(&value), super::super::relation::provided(&value));
+            }
+        }
+    }
 }

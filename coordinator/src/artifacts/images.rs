@@ -178,4 +178,23 @@ mod tests {
             assert_eq!(read_bytes(&wrong).unwrap_err().code, "invalid-artifact");
         }
     }
+
+    proptest::proptest! {
+        #![proptest_config(crate::fuzz::config())]
+
+        /// Nothing is unpacked, so that entries with any name are only read past.
+        #[test]
+        fn fuzz_archives(bytes in crate::fuzz::damaged(vec![
+            archive(&[("manifest.json", DOCKER), ("index.json", OCI)]),
+            archive(&[("blobs/sha256/x", "layer"), ("./index.json", OCI)]),
+        ])) {
+            let _ = read(bytes.as_slice());
+            let _ = read(GzDecoder::new(bytes.as_slice()));
+        }
+
+        #[test]
+        fn fuzz_indexes(text in crate::fuzz::damaged_text(&[DOCKER, OCI])) {
+            let _ = (docker_tags(text.as_bytes()), oci_tags(text.as_bytes()));
+        }
+    }
 }

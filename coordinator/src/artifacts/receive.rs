@@ -8,12 +8,16 @@ use quorate_proto::v1::{ArtifactKind, ArtifactRef, Problem};
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::pin::Pin;
+use std::time::Duration;
 use tempfile::NamedTempFile;
 use tokio::io::AsyncWriteExt;
+use tokio::time::timeout;
 use tokio_stream::{Stream, StreamExt};
 
 /// Disk that an upload leaves free, for the store and the system.
 const RESERVE: u64 = 256 * 1024 * 1024;
+/// A sender that brings nothing for so long gives its slot to another.
+const STALLED: Duration = Duration::from_secs(60);
 /// Longest file name of common file systems.
 const MAX_NAME: usize = 255;
 /// Bounds of what the header may carry besides.
@@ -96,7 +100,10 @@ async fn fill(
     let fail = |error: std::io::Error| file_problem("write", incoming.path(), &error);
     let mut hash = Sha256::new();
     let mut size = 0_u64;
-    while let Some(chunk) = chunks.next().await {
+    while let Some(chunk) = timeout(STALLED, chunks.next())
+        .await
+        .map_err(|_| stalled())?
+    {
         let chunk = chunk?;
         size += chunk.len() as u64;
         if size > header.size {
@@ -113,6 +120,12 @@ async fn fill(
         return Err(differs("the digest of the content is another one"));
     }
     Ok(incoming)
+}
+
+fn stalled() -> Problem {
+    Problem::new("timeout-upload", "the upload stood still for too long")
+        .because(format!("nothing came for {} s", STALLED.as_secs()))
+        .next("check the network, then add the file again")
 }
 
 fn differs(cause: &str) -> Problem {

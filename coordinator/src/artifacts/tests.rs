@@ -3,6 +3,7 @@ use bytes::Bytes;
 use quorate_proto::v1::ArtifactKind;
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
+use tokio_stream::StreamExt;
 
 const CONTENT: &[u8] = b"\x7fELF some program";
 
@@ -138,4 +139,31 @@ async fn an_interrupted_upload_is_cleared_at_start() {
     std::fs::write(artifacts.folder.join(".incoming-x"), "half").unwrap();
     drop(artifacts);
     assert_eq!(files(&open(folder.path())), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_stands_still_gives_up_its_slot() {
+    let folder = tempfile::tempdir().unwrap();
+    let artifacts = open(folder.path());
+    let standing = || -> Chunks<'static> {
+        let first = tokio_stream::iter([Ok(Bytes::from_static(&CONTENT[..4]))]);
+        Box::pin(first.chain(tokio_stream::pending()))
+    };
+    let upload = || artifacts.receive("a", header(), standing());
+    let fifth = async {
+        // Once the others hold all slots.
+        while files(&artifacts) < 4 {
+            tokio::task::yield_now().await;
+        }
+        upload().await
+    };
+    let (one, two, three, four, fifth) =
+        tokio::join!(upload(), upload(), upload(), upload(), fifth);
+    assert_eq!(fifth.unwrap_err().code, "exhausted-uploads");
+    for ended in [one, two, three, four] {
+        assert_eq!(ended.unwrap_err().code, "timeout-upload");
+    }
+    assert_eq!(files(&artifacts), 0);
+    let whole = artifacts.receive("a", header(), chunks(&[CONTENT])).await;
+    assert_eq!(whole.unwrap(), Upload::Stored);
 }

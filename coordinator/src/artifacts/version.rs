@@ -136,4 +136,18 @@ mod tests {
             assert_eq!(compare(b, a), expected.reverse(), "{b} {a}");
         }
     }
+
+    proptest::proptest! {
+        #![proptest_config(crate::fuzz::config())]
+
+        #[test]
+        fn fuzz_versions(a in "[0-9a-z.+~:-]{0,12}", b in "[0-9a-z.+~:-]{0,12}", c in crate::fuzz::text()) {
+            proptest::prop_assert_eq!(compare(&a, &b), compare(&b, &a).reverse());
+            proptest::prop_assert_eq!(compare(&c, &c), Ordering::Equal);
+            // No order without this: the newest of many would depend on where one begins.
+            if compare(&a, &b) == Ordering::Less && compare(&b, &c) == Ordering::Less {
+                proptest::prop_assert_eq!(compare(&a, &c), Ordering::Less);
+            }
+        }
+    }
 }

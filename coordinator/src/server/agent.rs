@@ -90,9 +90,12 @@ impl Agent for AgentService {
         &self,
         request: Request<FetchArtifactRequest>,
     ) -> Result<Response<fetch::Chunks>, Status> {
-        self.node(&request).map_err(to_status)?;
+        let (node, _) = self.node(&request).map_err(to_status)?;
         let wanted = request.into_inner();
-        let chunks = self.fetches.start(&wanted.digest, wanted.offset).await;
+        let chunks = self
+            .fetches
+            .start(&node.id, &wanted.digest, wanted.offset)
+            .await;
         chunks.map(Response::new).map_err(to_status)
     }
 

@@ -4,7 +4,7 @@ use super::gate::Pass;
 use quorate_pki::{Identity, inspect_der};
 use quorate_proto::v1::Problem;
 use std::io::{Error, IoSlice};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -51,14 +51,14 @@ impl Caller {
 pub struct Connection {
     stream: TlsStream<TcpStream>,
     peer: Peer,
-    _pass: Pass,
+    _pass: Pass<IpAddr>,
 }
 
 impl Connection {
     pub fn new(
         stream: TlsStream<TcpStream>,
         address: SocketAddr,
-        pass: Pass,
+        pass: Pass<IpAddr>,
     ) -> Result<Self, Problem> {
         let caller = Caller::of(&stream)?;
         Ok(Connection {

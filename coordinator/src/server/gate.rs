@@ -1,7 +1,8 @@
-//! How many connections and handshakes there may be, in all and from one address.
+//! How many connections, handshakes and downloads there may be, in all and of one source (an address,
+//! or an IPv6 subnet) or node.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 #[derive(Clone, Copy, Debug)]
@@ -13,7 +14,7 @@ pub struct Limits {
 #[derive(Clone, Copy, Debug)]
 pub struct Bound {
     pub total: usize,
-    pub per_address: usize,
+    pub each: usize,
 }
 
 impl Limits {
@@ -22,79 +23,86 @@ impl Limits {
     pub const MUTUAL: Limits = Limits {
         handshakes: Bound {
             total: 4096,
-            per_address: 2048,
+            each: 2048,
         },
         connections: Bound {
             total: 25_000,
-            per_address: 25_000,
+            each: 25_000,
         },
     };
     /// Anybody may open these, and none lives for longer than half a minute.
     pub const ENROLLMENT: Limits = Limits {
         handshakes: Bound {
             total: 1024,
-            per_address: 256,
+            each: 256,
         },
         connections: Bound {
             total: 2048,
-            per_address: 512,
+            each: 512,
         },
     };
 }
 
+/// Who is counted: a source, or a node by its id.
+pub trait Who: Clone + Eq + Hash {}
+impl<T: Clone + Eq + Hash> Who for T {}
+
 #[derive(Clone)]
-pub struct Gate {
+pub struct Gate<W: Who> {
     bound: Bound,
-    inside: Arc<Mutex<Inside>>,
+    inside: Arc<Mutex<Inside<W>>>,
 }
 
-#[derive(Default)]
-struct Inside {
+struct Inside<W> {
     total: usize,
-    by_address: HashMap<IpAddr, usize>,
+    by_who: HashMap<W, usize>,
 }
 
 /// A place; given back when dropped.
-pub struct Pass {
-    gate: Gate,
-    address: IpAddr,
+pub struct Pass<W: Who> {
+    gate: Gate<W>,
+    who: W,
 }
 
-impl Gate {
+impl<W: Who> Gate<W> {
     pub fn new(bound: Bound) -> Self {
+        let inside = Inside {
+            total: 0,
+            by_who: HashMap::new(),
+        };
         Gate {
             bound,
-            inside: Arc::default(),
+            inside: Arc::new(Mutex::new(inside)),
         }
     }
 
-    pub fn enter(&self, address: IpAddr) -> Option<Pass> {
+    pub fn enter(&self, who: W) -> Option<Pass<W>> {
         let mut inside = self.lock();
-        let here = inside.by_address.get(&address).copied().unwrap_or_default();
-        if inside.total >= self.bound.total || here >= self.bound.per_address {
+        let here = inside.by_who.get(&who).copied().unwrap_or_default();
+        if inside.total >= self.bound.total || here >= self.bound.each {
             return None;
         }
         inside.total += 1;
-        inside.by_address.insert(address, here + 1);
+        inside.by_who.insert(who.clone(), here + 1);
         Some(Pass {
             gate: self.clone(),
-            address,
+            who,
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inside> {
+    fn lock(&self) -> MutexGuard<'_, Inside<W>> {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Pass {
+impl<W: Who> Drop for Pass<W> {
     fn drop(&mut self) {
         let mut inside = self.gate.lock();
         inside.total -= 1;
-        if let Some(here) = inside.by_address.get_mut(&self.address) {
+        if let Some(here) = inside.by_who.get_mut(&self.who) {
             *here -= 1;
             if *here == 0 {
-                inside.by_address.remove(&self.address);
+                inside.by_who.remove(&self.who);
             }
         }
     }
@@ -103,13 +111,11 @@ impl Drop for Pass {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::IpAddr;
 
     #[test]
     fn bounded_in_all_and_by_address() {
-        let gate = Gate::new(Bound {
-            total: 3,
-            per_address: 2,
-        });
+        let gate = Gate::new(Bound { total: 3, each: 2 });
         let address = |last: u32| IpAddr::V4(last.into());
         let first = gate.enter(address(1)).unwrap();
         let _second = gate.enter(address(1)).unwrap();
@@ -119,6 +125,6 @@ mod tests {
         drop(first);
         assert!(gate.enter(address(1)).is_some());
         drop(third);
-        assert_eq!(gate.lock().by_address.len(), 1);
+        assert_eq!(gate.lock().by_who.len(), 1);
     }
 }

@@ -3,9 +3,10 @@
 
 use super::connection::Connection;
 use super::gate::{Gate, Limits, Pass};
+use crate::authority::source;
 use rustls::ServerConfig;
 use std::io::Error;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -63,7 +64,8 @@ pub fn accept(
                     continue;
                 }
             };
-            let passes = handshakes.enter(address.ip()).zip(open.enter(address.ip()));
+            let from = source(address.ip());
+            let passes = handshakes.enter(from).zip(open.enter(from));
             let Some((handshake, pass)) = passes else {
                 tracing::debug!(%address, "too many connections, closed one");
                 continue;
@@ -86,7 +88,7 @@ async fn shake_hands(
     acceptor: TlsAcceptor,
     stream: TcpStream,
     address: SocketAddr,
-    pass: Pass,
+    pass: Pass<IpAddr>,
 ) -> Option<Connection> {
     // Messages are small and answers are waited for.
     let _ = stream.set_nodelay(true);

@@ -1,6 +1,7 @@
 //! Artifacts on their way to nodes.
 
 use crate::artifacts::Artifacts;
+use crate::server::gate::{Bound, Gate, Pass};
 use crate::server::status::to_status;
 use quorate_proto::limits::ARTIFACT_CHUNK_BYTES;
 use quorate_proto::v1::{ArtifactChunk, Problem};
@@ -14,6 +15,12 @@ use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
+/// Downloads of one node, those that wait included: an agent asks for four at a time, so that this is twice what it needs
+/// after a restart. More than half of all turns are left whatever one node does, or files that it never reads.
+const OPEN: Bound = Bound {
+    total: 8192,
+    each: 16,
+};
 /// Files sent at a time; the others wait for their turn. Each holds some chunks in memory, together about 100 MiB.
 const AT_A_TIME: usize = 128;
 /// Chunks read ahead of the network.
@@ -26,6 +33,7 @@ pub type Chunks = ReceiverStream<Result<ArtifactChunk, Status>>;
 pub struct Fetches {
     artifacts: Arc<Artifacts>,
     turns: Arc<Semaphore>,
+    open: Gate<String>,
 }
 
 impl Fetches {
@@ -33,11 +41,16 @@ impl Fetches {
         Fetches {
             artifacts,
             turns: Arc::new(Semaphore::new(AT_A_TIME)),
+            open: Gate::new(OPEN),
         }
     }
 
     /// Answers at once whether there is such an artifact; the content follows when it is this one's turn.
-    pub async fn start(&self, digest: &str, offset: u64) -> Result<Chunks, Problem> {
+    pub async fn start(&self, node: &str, digest: &str, offset: u64) -> Result<Chunks, Problem> {
+        let place = self.open.enter(node.to_owned()).ok_or_else(|| {
+            Problem::new("exhausted-downloads", "too many downloads at a time")
+                .next("wait for those under way; the agent asks again by itself")
+        })?;
         let (file, left) = self.artifacts.read(digest, offset).await?;
         let (sender, chunks) = mpsc::channel(AHEAD);
         let turns = Arc::clone(&self.turns);
@@ -47,7 +60,7 @@ impl Fetches {
                 () = sender.closed() => return,
             };
             if let Ok(turn) = turn {
-                send(file, left, sender, turn).await;
+                send(file, left, sender, (turn, place)).await;
             }
         });
         Ok(ReceiverStream::new(chunks))
@@ -58,7 +71,7 @@ async fn send(
     mut file: File,
     mut left: u64,
     to: Sender<Result<ArtifactChunk, Status>>,
-    _turn: OwnedSemaphorePermit,
+    _held: (OwnedSemaphorePermit, Pass<String>),
 ) {
     while left > 0 {
         let chunk = next(&mut file, left).await;
