@@ -298,4 +298,27 @@ contexts:
             assert_eq!(merged["users"][0]["name"], "root@prod");
         }
     }
+
+    proptest::proptest! {
+        #![proptest_config(crate::fuzz::config())]
+
+        /// What people have in their file, and names from a coordinator that is not ours to trust.
+        #[test]
+        fn fuzz_files(
+            old in crate::fuzz::damaged_text(&[&text(&access("https://a:6443", "old"))]),
+            name in crate::fuzz::text(),
+        ) {
+            let mut new = access("https://b:6443", "new");
+            new.cluster = name.clone();
+            new.user = name.clone();
+            new.server = name;
+            let own: Value = serde_saphyr::from_str(&text(&new)).expect("YAML");
+            proptest::prop_assert_eq!(&own["clusters"][0]["cluster"]["server"], &json!(new.server));
+            proptest::prop_assert_eq!(own["clusters"].as_array().map(Vec::len), Some(1));
+            if let Ok(merged) = parse(&old).and_then(|old| merge(old, &new, true)) {
+                let read: Value = serde_saphyr::from_str(&to_yaml(&merged)).expect("YAML");
+                proptest::prop_assert_eq!(read, merged);
+            }
+        }
+    }
 }

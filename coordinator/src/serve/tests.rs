@@ -4,5 +4,6 @@ mod access;
 mod bench;
 mod metrics;
 mod nodes;
+mod security;
 mod takeover;
 mod transfers;

@@ -1,6 +1,7 @@
 mod conflicts;
 mod damage;
 mod durability;
+mod fuzz;
 mod kill;
 
 use super::*;

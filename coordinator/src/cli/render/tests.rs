@@ -314,3 +314,28 @@ fn nothing_in_an_answer_acts_on_the_terminal() {
         assert_eq!(bad, None, "{text:?}");
     }
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config { cases: crate::fuzz::config().cases / 10, ..crate::fuzz::config() })]
+
+    /// Facts, host names and problems come from machines: whatever they hold, tables stay text and JSON stays JSON.
+    #[test]
+    fn fuzz_answers(text in crate::fuzz::text()) {
+        let status = poisoned(&samples::status(), &text);
+        let wide = Look { wide: true, ..LOOK };
+        let check = poisoned(&samples::check(), &text);
+        let nodes = poisoned(&samples::nodes(), &text);
+        let plan = poisoned(&samples::plan(), &text);
+        for shown in [status.table(&LOOK), status.table(&wide), check.table(&LOOK), nodes.table(&wide), plan.table(&LOOK)] {
+            let bad = shown.chars().find(|c| *c != '\n' && crate::cli::text::escape::is_hostile(*c));
+            proptest::prop_assert_eq!(bad, None, "{:?}", shown);
+        }
+        let document = crate::cli::text::json::document(&status).expect("JSON");
+        for json in [crate::cli::text::json::pretty(&document), crate::cli::text::json::line(&document)] {
+            let bad = json.chars().find(|c| *c != '\n' && crate::cli::text::escape::is_hostile(*c));
+            proptest::prop_assert_eq!(bad, None, "{:?}", json);
+            let read: Value = serde_json::from_str(&json).expect("JSON");
+            proptest::prop_assert_eq!(&read["clusters"][0]["name"], &Value::String(text.clone()));
+        }
+    }
+}

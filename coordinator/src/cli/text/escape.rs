@@ -7,12 +7,15 @@ use std::borrow::Cow;
 pub fn is_hostile(c: char) -> bool {
     c.is_control()
         || matches!(c,
-            '\u{200b}'..='\u{200f}'   // zero width, direction marks
+            '\u{ad}' | '\u{34f}' | '\u{180e}' // soft hyphen, joiner, separator: nothing to see
+            | '\u{61c}'               // Arabic letter mark, a direction mark too
+            | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' // fillers
+            | '\u{200b}'..='\u{200f}' // zero width, direction marks
             | '\u{2028}'..='\u{202e}' // separators, embeddings, overrides
             | '\u{2060}'..='\u{206f}' // invisible operators, isolates
             | '\u{feff}'
             | '\u{fff9}'..='\u{fffb}' // annotations
-            | '\u{e0000}'..='\u{e007f}') // tags
+            | '\u{e0000}'..='\u{e0fff}') // tags, selectors
 }
 
 /// One line without hostile characters; each is replaced by its escape.
@@ -57,6 +60,8 @@ mod tests {
             ("\u{7f}", "\\u{7f}"),
             ("cp1\u{202e}2pc", "cp1\\u{202e}2pc"),
             ("a\u{200b}b", "a\\u{200b}b"),
+            ("a\u{61c}b\u{ad}c", "a\\u{61c}b\\u{ad}c"),
+            ("a\u{3164}b\u{e0100}", "a\\u{3164}b\\u{e0100}"),
         ] {
             assert_eq!(clean(text), want);
         }
