@@ -9,12 +9,17 @@
 //! - [`host`]: files, tools and services of this machine, the only place with effects;
 //!   [`etcd`]: client of the local etcd; [`kube`]: calls to the API server of this host.
 
+#[cfg(test)]
+mod boundary;
 pub mod cli;
 pub mod context;
 pub mod daemon;
 pub mod enroll;
 pub mod etcd;
 pub mod fetch;
+#[cfg(test)]
+#[path = "../../proto/src/fuzz.rs"]
+mod fuzz;
 pub mod host;
 pub mod identity;
 pub mod inbox;

@@ -164,3 +164,6 @@ fn io(verb: &str, path: &Path, error: &std::io::Error) -> Problem {
     }
     problem
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ mod carriers;
 mod dials;
 mod objects;
 mod serving;
-mod sockets;
+pub(crate) mod sockets;
 
 use super::etcd_address;
 use crate::kube::carrier::Place;

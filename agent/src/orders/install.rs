@@ -6,7 +6,7 @@ mod binaries;
 mod containerd;
 mod containerd_config;
 mod debs;
-mod depends;
+pub(crate) mod depends;
 pub mod documents;
 mod etcd_guard;
 mod fetch;

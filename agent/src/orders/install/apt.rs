@@ -49,6 +49,7 @@ impl Request {
         if self.held {
             arguments.push("--allow-change-held-packages".into());
         }
+        arguments.push("--".into());
         let files = self.files.iter().map(|file| file.display().to_string());
         arguments.extend(files);
         arguments.extend(self.names.iter().cloned());

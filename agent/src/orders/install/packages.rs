@@ -24,8 +24,26 @@ pub struct Offer<'a> {
     pub apt: bool,
 }
 
+/// As Debian's policy has it: letters, digits, plus, minus and dot. So no name can pass for an option or for a file.
+fn is_package_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.".contains(&b))
+}
+
 /// Decides for one wanted package. An artifact goes before the apt source, as it needs no network and is one exact file.
 pub fn way(package: &str, cluster: &ClusterConfig, offer: &Offer<'_>) -> Way {
+    if !is_package_name(package) {
+        let shown: String = package.chars().take(100).collect();
+        return Way::Missing(
+            Problem::new(
+                "package-malformed",
+                format!("{shown:?} is no package's name"),
+            )
+            .because("coordinator and agent of different versions"),
+        );
+    }
     let asked = asked(package, cluster);
     let artifact = newest(offer.artifacts, package, asked);
     let present = offer.installed.answers_to(package);
