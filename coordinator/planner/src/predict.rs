@@ -159,10 +159,14 @@ fn apply_membership(
                 members.push(learner);
             }
         }
-        MembershipStep::Start { .. } => {
+        MembershipStep::Start { node, .. } => {
             if let Some(change) = &mut facts.change {
                 change.started = true;
             }
+            edit(facts, node, |known, _| {
+                known.etcd_running = Observed::Known(true);
+                known.etcd_down_since = None;
+            });
         }
         MembershipStep::Promote {
             node,

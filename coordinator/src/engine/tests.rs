@@ -126,6 +126,29 @@ async fn forms_three_then_five() {
     assert_eq!(cluster.load_balancers[0].backends.len(), 5);
 }
 
+/// The last ones wait for more than half a minute, without an etcd that could run.
+#[tokio::test(start_paused = true)]
+async fn who_waits_long_for_its_turn_is_not_given_up() {
+    let names = ["n1", "n2", "n3", "n4", "n5", "n6", "n7"];
+    let world = World::new(&names);
+    let store = Arc::new(Store::in_memory());
+    let engine = start(&world, &store);
+    let plan = PlanRequest {
+        file: file(7, false),
+        ..PlanRequest::default()
+    };
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let shown = engine.plan("admin/test", plan).await.expect("a plan");
+    let voters_shown: Vec<u32> = shown.quorum.iter().map(|effect| effect.voters).collect();
+    assert_eq!(voters_shown, [1, 2, 3, 4, 5, 6, 7], "{shown:#?}");
+    let (operation, _) = apply(&engine, file(7, false)).await.expect("applied");
+    assert_eq!(end(&engine, &operation).await.state.word(), "done");
+    assert_eq!(voters(&world), names);
+    let done = &world.state().done;
+    let given_up = |kind: &str| kind == "remove-member" || kind == "reset";
+    assert!(!done.iter().any(|(_, kind)| given_up(kind)), "{done:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_joiner_that_dies_leaves_nothing_and_joins_when_it_is_back() {
     let world = World::new(&["n1", "n2", "n3"]);
