@@ -261,6 +261,8 @@ async fn answered(response: Response<Incoming>) -> Result<(), Failure> {
     // In the trailers, or in the headers where there is no answer.
     match body.trailers().and_then(grpc_status).or(early).as_deref() {
         Some("0") => Ok(()),
+        // A read that waited while the leadership was handed on: etcd's own clients ask again, which changes nothing.
+        Some(status) if status.contains("leader changed") => Err(Failure::Busy),
         other => Err(Failure::Other(format!("gRPC status {other:?}"))),
     }
 }
