@@ -49,10 +49,9 @@ pub fn facts(sources: &Sources<'_>, tracker: &mut Tracker) -> Facts {
             views.push((&node.name.0, view));
         }
         let mut known = node_facts(sources, &node.name, agent);
-        let down = tracker.observe_etcd(&node.name, known.etcd_running.known(), sources.now);
-        // What was just ordered there may have started it.
+        let running = known.etcd_running.known();
         let ended = sources.ended.get(&node.name.0).copied().unwrap_or_default();
-        known.etcd_down_since = down.map(|since| since.max(Time(ended)));
+        known.etcd_down_since = tracker.observe_etcd(&node.name, running, Time(ended), sources.now);
         nodes.insert(node.name.clone(), known);
     }
     let dialers = super::endpoint::observe::dialers(sources);

@@ -115,16 +115,19 @@ impl Tracker {
         &mut self,
         node: &NodeName,
         running: Option<&bool>,
+        ended: Time,
         now: Time,
     ) -> Option<Time> {
-        match running {
+        let since = match running {
             Some(true) => {
                 self.down.remove(node);
                 None
             }
             Some(false) => Some(*self.down.entry(node.clone()).or_insert(now)),
             None => self.down.get(node).copied(),
-        }
+        };
+        // What was last ordered there may have started it.
+        since.map(|since| since.max(ended))
     }
 
     /// A connection that came and went between two observations shows in the load balancers' count of them.
@@ -251,9 +254,12 @@ mod tests {
             (60, None, None),
             (70, Some(false), Some(70)),
         ] {
-            let seen = tracker.observe_etcd(&node, running.as_ref(), Time(at));
+            let seen = tracker.observe_etcd(&node, running.as_ref(), Time(0), Time(at));
             assert_eq!(seen, since.map(Time), "at {at}");
         }
+        // Its start was ordered, and nothing has been heard of what came of it.
+        let seen = tracker.observe_etcd(&node, None, Time(80), Time(90));
+        assert_eq!(seen, Some(Time(80)));
     }
 
     #[test]
