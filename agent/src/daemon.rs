@@ -136,9 +136,9 @@ fn settings(
         node_name: identity.node_name.clone(),
         short,
         units,
-        observe: Arc::new(move |sequence, pace| {
+        observe: Arc::new(move |sequence, pace, anew| {
             let observer = observer.clone();
-            Box::pin(async move { observer.report(sequence, &pace).await })
+            Box::pin(async move { observer.report(sequence, &pace, anew).await })
         }),
         announced,
         on_change: Box::new(move |state| {

@@ -34,8 +34,8 @@ pub trait Handler: Send + Sync + 'static {
     fn acknowledge(&self, id: &str);
     /// Results that the coordinator has not acknowledged.
     fn unacknowledged(&self) -> Vec<OrderResult>;
-    /// `pace`: what the coordinator last asked for in this session.
-    async fn report(&self, sequence: u64, pace: Pace) -> NodeReport;
+    /// `pace`: what the coordinator last asked for in this session. `anew`: nothing is to be told from memory, as an order has ended.
+    async fn report(&self, sequence: u64, pace: Pace, anew: bool) -> NodeReport;
     fn changed(&self, _state: &LinkState) {}
 }
 

@@ -65,7 +65,7 @@ pub trait Launcher: Send + Sync + 'static {
 }
 
 pub type Observe =
-    Arc<dyn Fn(u64, Pace) -> Pin<Box<dyn Future<Output = NodeReport> + Send>> + Send + Sync>;
+    Arc<dyn Fn(u64, Pace, bool) -> Pin<Box<dyn Future<Output = NodeReport> + Send>> + Send + Sync>;
 
 pub struct Settings {
     pub paths: Paths,
@@ -149,7 +149,7 @@ impl Runner {
             Decision::ReturnRecorded(result) => {
                 self.outbox.done(OrderDone {
                     result: Some(*result),
-                    sealed: Vec::new(),
+                    ..OrderDone::default()
                 });
                 Ok(())
             }
@@ -204,7 +204,7 @@ impl Runner {
                 problem: Some(problem),
                 ..OrderResult::default()
             }),
-            sealed: Vec::new(),
+            ..OrderDone::default()
         });
     }
 
@@ -217,6 +217,7 @@ impl Runner {
         self.outbox.done(OrderDone {
             result: Some(result),
             sealed: material.map(|m| m.encode_to_vec()).unwrap_or_default(),
+            ..OrderDone::default()
         });
         self.outbox.report_now();
         sealed::discard(&self.settings.paths, &id);
@@ -277,8 +278,8 @@ impl Handler for Runner {
             .collect()
     }
 
-    async fn report(&self, sequence: u64, pace: Pace) -> NodeReport {
-        (self.settings.observe)(sequence, pace).await
+    async fn report(&self, sequence: u64, pace: Pace, anew: bool) -> NodeReport {
+        (self.settings.observe)(sequence, pace, anew).await
     }
 
     fn changed(&self, state: &LinkState) {

@@ -92,6 +92,7 @@ fn done() -> AgentMessage {
     let done = OrderDone {
         result: Some(OrderResult::default()),
         sealed: SECRET.into(),
+        ..OrderDone::default()
     };
     AgentMessage {
         message: Some(agent_message::Message::Done(done)),

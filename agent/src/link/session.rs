@@ -73,7 +73,10 @@ struct Session<'a, H: Handler> {
     report: Interval,
     pace: Pace,
     observing: Option<Observation>,
-    observe_again: bool,
+    /// Another observation follows the one under way; true: one that is anew.
+    observe_again: Option<bool>,
+    /// The observation under way was begun because something had changed here.
+    anew: bool,
     heartbeats: u64,
     reports: u64,
 }
@@ -132,7 +135,8 @@ pub(super) async fn run<H: Handler>(
             ..Pace::default()
         },
         observing: None,
-        observe_again: false,
+        observe_again: None,
+        anew: false,
         heartbeats: 0,
         reports: 0,
     };
@@ -177,7 +181,7 @@ impl<H: Handler> Session<'_, H> {
                     None
                 }
                 Event::Report => {
-                    self.observe();
+                    self.observe(false);
                     None
                 }
                 Event::Observed(report) => {
@@ -211,19 +215,26 @@ impl<H: Handler> Session<'_, H> {
     }
 
     fn take_from_outbox(&mut self) {
-        let (messages, report) = self.link.outbox.take(self.room());
+        let (mut messages, report) = self.link.outbox.take(self.room());
+        for message in &mut messages {
+            if let Ours::Done(done) = message {
+                done.report = self.reports + 1;
+            }
+        }
         self.ready.extend(messages);
         if report {
-            self.observe();
+            self.observe(true);
+            self.report.reset();
         }
     }
 
     fn observed(&mut self, report: Option<Box<NodeReport>>) {
         self.observing = None;
+        self.anew = false;
         self.ready
             .extend(report.map(|report| Ours::Report(*report)));
-        if std::mem::take(&mut self.observe_again) {
-            self.observe();
+        if let Some(anew) = self.observe_again.take() {
+            self.observe(anew);
         }
     }
 
@@ -266,22 +277,27 @@ impl<H: Handler> Session<'_, H> {
         for result in self.link.handler.unacknowledged() {
             self.link.outbox.done(OrderDone {
                 result: Some(result),
-                sealed: Vec::new(),
+                ..OrderDone::default()
             });
         }
     }
 
-    /// One observation at a time; what changes while it runs calls for another one.
-    fn observe(&mut self) {
+    /// One observation at a time. `anew`: what is being looked at is out of date already, and somebody waits for what comes next. Not
+    /// twice in a row: orders that end one upon the other must not keep the node silent.
+    fn observe(&mut self, anew: bool) {
+        if anew && !self.anew {
+            self.observing = None;
+        }
         if self.observing.is_some() {
-            self.observe_again = true;
+            self.observe_again = Some(anew || self.observe_again == Some(true));
             return;
         }
+        self.anew = anew;
         self.reports += 1;
         let (handler, sequence) = (self.link.handler.clone(), self.reports);
         let pace = self.pace.clone();
         self.observing = Some(Box::pin(async move {
-            timeout(OBSERVE_TIMEOUT, handler.report(sequence, pace))
+            timeout(OBSERVE_TIMEOUT, handler.report(sequence, pace, anew))
                 .await
                 .ok()
         }));

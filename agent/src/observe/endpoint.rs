@@ -25,6 +25,12 @@ pub struct Memory {
     objects: Objects,
 }
 
+impl Memory {
+    pub fn forget_objects(&mut self) {
+        self.objects = Objects::default();
+    }
+}
+
 /// `None` never: a node without any part of the cluster may still dial its endpoint.
 pub async fn view(paths: &Paths, marks: &Marks, pace: &Pace, memory: &mut Memory) -> EndpointView {
     let own = own::api_server(paths);

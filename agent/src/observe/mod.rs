@@ -41,11 +41,15 @@ impl Observer {
         }
     }
 
-    /// `pace` says what to look at and how soon the next report follows.
-    pub async fn report(&self, sequence: u64, pace: &Pace) -> NodeReport {
+    /// `pace` says what to look at and how soon the next report follows; `anew`: an order has just changed something here, and what is
+    /// remembered of the cluster's objects is older.
+    pub async fn report(&self, sequence: u64, pace: &Pace, anew: bool) -> NodeReport {
         let paths = &self.paths;
         // One report at a time; one that was given up has let go.
         let mut memory = self.memory.lock().await;
+        if anew {
+            memory.endpoint.forget_objects();
+        }
         let marks = match marks::load(paths) {
             Ok(marks) => Some(marks),
             Err(problem) => {

@@ -134,8 +134,11 @@ impl Node {
             node_name: "n1".to_owned(),
             short: in_place.clone(),
             units: in_place,
-            observe: Arc::new(|sequence, pace| {
+            observe: Arc::new(|sequence, pace, anew| {
                 Box::pin(async move {
+                    if !anew && pace.watch.iter().any(|it| it.host == "slow") {
+                        std::future::pending::<()>().await;
+                    }
                     // Shows which endpoints it was asked to watch.
                     let dials = pace.watch.into_iter().map(|endpoint| DialCount {
                         endpoint: Some(endpoint),

@@ -127,11 +127,13 @@ pub fn events(mut from: mpsc::Receiver<Event>) -> mpsc::Receiver<AgentEvent> {
                     node,
                     result,
                     sealed,
+                    report,
                     at,
                 } => {
                     let done = OrderDone {
                         result: Some(*result),
                         sealed: sealed.0.to_vec(),
+                        report,
                     };
                     AgentEvent::Done(node.name, Box::new(done), after(at))
                 }

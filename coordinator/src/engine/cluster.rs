@@ -1,6 +1,7 @@
 //! The reconcile loop of one cluster: observe, decide, write, send. The only writer of the cluster's slot and orders.
 
 use super::carry::Carrier;
+use super::observe::Ended;
 use super::records::*;
 use super::shared::Shared;
 use super::tracker::Tracker;
@@ -65,7 +66,7 @@ pub struct ClusterLoop {
     pub(super) told: BTreeMap<String, (String, String)>,
     paced: BTreeMap<String, Pace>,
     /// When the last order of each node ended, and the last membership order of any.
-    pub(super) ended: BTreeMap<String, u64>,
+    pub(super) ended: BTreeMap<String, Ended>,
     pub(super) membership_ended_ms: u64,
     /// When the cluster's objects were last written by an order of ours.
     pub(super) objects_ended_ms: u64,
@@ -173,6 +174,10 @@ impl ClusterLoop {
             LoopEvent::Wake => Ok(()),
             LoopEvent::Connected(node) => {
                 self.paced.remove(&node);
+                // A session counts its reports anew, and begins all of them after what has ended.
+                if let Some(ended) = self.ended.get_mut(&node) {
+                    ended.report = 0;
+                }
                 self.redeliver(&node)
             }
             LoopEvent::Progress(node, progress) => self.tell_progress(&node, progress),

@@ -157,7 +157,12 @@ impl Witnesses {
             };
         }
         // What was read before an order ended tells of a world that is gone.
-        let ended = sources.ended.values().copied().max().unwrap_or_default();
+        let ended = sources
+            .ended
+            .values()
+            .map(|it| it.at_ms)
+            .max()
+            .unwrap_or_default();
         let object = match at >= ended {
             true => Observed::Known(NodeObject {
                 ready: told.ready,

@@ -25,6 +25,7 @@ fn forgery(id: &str) -> Box<OrderDone> {
             ..OrderResult::default()
         }),
         sealed: b"forged".to_vec(),
+        ..OrderDone::default()
     })
 }
 

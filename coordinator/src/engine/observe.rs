@@ -27,7 +27,7 @@ pub struct Sources<'a> {
     pub fresh_ms: u64,
     /// When the last order of each node ended, and the last membership order of all: what was reported before tells of a
     /// world that is gone.
-    pub ended: &'a BTreeMap<String, u64>,
+    pub ended: &'a BTreeMap<String, Ended>,
     pub membership_ended_ms: u64,
     /// Likewise for the cluster's own objects.
     pub objects_ended_ms: u64,
@@ -38,6 +38,21 @@ pub struct Sources<'a> {
     /// Whether the operation under way is to prove a foreign load balancer.
     pub verify: bool,
     pub now: Time,
+}
+
+/// The end of an order, as its node's reports are judged by it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ended {
+    pub at_ms: u64,
+    /// The first report of the session that was begun after it: one that was on its way then still shows what was before. 0: unknown.
+    pub report: u64,
+}
+
+impl Ended {
+    fn is_before(self, agent: &AgentState) -> bool {
+        let report = agent.report.as_deref();
+        agent.reported_ms >= self.at_ms && report.is_some_and(|it| it.sequence >= self.report)
+    }
 }
 
 pub fn facts(sources: &Sources<'_>, tracker: &mut Tracker) -> Facts {
@@ -51,7 +66,8 @@ pub fn facts(sources: &Sources<'_>, tracker: &mut Tracker) -> Facts {
         let mut known = node_facts(sources, &node.name, agent);
         let running = known.etcd_running.known();
         let ended = sources.ended.get(&node.name.0).copied().unwrap_or_default();
-        known.etcd_down_since = tracker.observe_etcd(&node.name, running, Time(ended), sources.now);
+        known.etcd_down_since =
+            tracker.observe_etcd(&node.name, running, Time(ended.at_ms), sources.now);
         nodes.insert(node.name.clone(), known);
     }
     let dialers = super::endpoint::observe::dialers(sources);
@@ -125,8 +141,7 @@ pub(super) fn fresh_report<'a>(
     agent: &'a AgentState,
 ) -> Option<&'a NodeReport> {
     let ended = sources.ended.get(&agent.name).copied().unwrap_or_default();
-    let fresh =
-        agent.connected && is_fresh(sources, agent.reported_ms) && agent.reported_ms >= ended;
+    let fresh = agent.connected && is_fresh(sources, agent.reported_ms) && ended.is_before(agent);
     agent.report.as_deref().filter(|_| fresh)
 }
 
@@ -271,5 +286,36 @@ fn health(views: &[(&str, &EtcdView)], id: u64) -> Observed<MemberHealth> {
                 .collect(),
         }),
         Some(_) | None => Observed::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_that_was_begun_before_an_orders_end_tells_of_a_world_that_is_gone() {
+        let ended = Ended {
+            at_ms: 1_000,
+            report: 7,
+        };
+        for (reported_ms, sequence, after) in [
+            (999, 7, false),
+            (1_000, 6, false),
+            (1_000, 7, true),
+            (2_000, 6, false),
+            (2_000, 8, true),
+        ] {
+            let agent = AgentState {
+                reported_ms,
+                report: Some(std::sync::Arc::new(NodeReport {
+                    sequence,
+                    ..NodeReport::default()
+                })),
+                ..AgentState::default()
+            };
+            assert_eq!(ended.is_before(&agent), after, "{reported_ms} {sequence}");
+        }
+        assert!(!ended.is_before(&AgentState::default()));
     }
 }

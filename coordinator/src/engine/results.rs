@@ -2,6 +2,7 @@
 
 use super::carry::Carrier;
 use super::cluster::ClusterLoop;
+use super::observe::Ended;
 use super::records::*;
 use super::view::{Durable, View};
 use crate::store::{Key, Transaction};
@@ -47,7 +48,11 @@ impl ClusterLoop {
             let Some(pending) = pending else {
                 break;
             };
-            self.note_end(node, pending.step, at_ms);
+            let ended = Ended {
+                at_ms,
+                report: done.report,
+            };
+            self.note_end(node, pending.step, ended);
             tries += 1;
             match self.settle(&view, &pending, &result).await {
                 Ok(()) => break,
@@ -62,8 +67,9 @@ impl ClusterLoop {
     }
 
     /// What was reported before tells of a world that is gone.
-    fn note_end(&mut self, node: &str, step: StepKind, at_ms: u64) {
-        self.ended.insert(node.to_owned(), at_ms);
+    fn note_end(&mut self, node: &str, step: StepKind, ended: Ended) {
+        let at_ms = ended.at_ms;
+        self.ended.insert(node.to_owned(), ended);
         if is_membership(step) {
             self.membership_ended_ms = at_ms;
         }
@@ -326,7 +332,7 @@ impl ClusterLoop {
             return Ok(());
         };
         let sealed = result.and_then(|done| {
-            let OrderDone { result, sealed } = done;
+            let OrderDone { result, sealed, .. } = done;
             let result = result.unwrap_or_default();
             match result.status() {
                 OrderStatus::Succeeded => Ok(sealed),

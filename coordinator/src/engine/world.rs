@@ -151,6 +151,7 @@ impl World {
             let done = OrderDone {
                 result: Some(result),
                 sealed,
+                ..OrderDone::default()
             };
             let done = AgentEvent::Done(name, Box::new(done), self.now_ms());
             let _ = events.send(done).await;

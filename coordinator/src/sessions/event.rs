@@ -40,6 +40,8 @@ pub enum Event {
         node: Node,
         result: Box<OrderResult>,
         sealed: Sealed,
+        /// The first report of the session that was begun after the order's end.
+        report: u64,
         /// When it came: compared with when reports came.
         at: Instant,
     },

@@ -113,6 +113,7 @@ impl Agent {
         self.outbox.done(OrderDone {
             result: Some(result),
             sealed,
+            ..OrderDone::default()
         });
     }
 }
@@ -205,7 +206,7 @@ impl Handler for Agent {
         self.book().finished().cloned().collect()
     }
 
-    async fn report(&self, sequence: u64, pace: Pace) -> NodeReport {
+    async fn report(&self, sequence: u64, pace: Pace, _anew: bool) -> NodeReport {
         // Looking takes its time too, and what is seen is how things are at the end of it.
         tokio::time::sleep(OBSERVING).await;
         self.world.report(&self.name, sequence, &pace)

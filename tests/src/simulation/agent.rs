@@ -82,7 +82,7 @@ async fn run(here: Here) {
         node_name: here.name.clone(),
         short: Arc::new(Short(here.clone())),
         units: Arc::new(Units(here.clone())),
-        observe: Arc::new(move |sequence, pace| {
+        observe: Arc::new(move |sequence, pace, _| {
             let here = seen.clone();
             Box::pin(async move {
                 here.world.sleep(5, 40).await;
@@ -231,7 +231,10 @@ async fn serve(
             }
             () = outbox.changed() => {
                 let (messages, asked) = outbox.take(READY);
-                for message in messages {
+                for mut message in messages {
+                    if let Ours::Done(done) = &mut message {
+                        done.report = reports + 1;
+                    }
                     line.send(&here.world, message);
                 }
                 report = asked;
@@ -248,7 +251,7 @@ async fn serve(
         }
         if report {
             reports += 1;
-            let report = runner.report(reports, pace.clone()).await;
+            let report = runner.report(reports, pace.clone(), false).await;
             line.send(&here.world, Ours::Report(report));
             next_report = Instant::now() + Duration::from_millis(pace.report_ms.into());
         }
@@ -259,7 +262,7 @@ fn tell_again(runner: &Arc<Runner>, outbox: &Arc<Outbox>) {
     for result in runner.unacknowledged() {
         outbox.done(OrderDone {
             result: Some(result),
-            sealed: Vec::new(),
+            ..OrderDone::default()
         });
     }
 }

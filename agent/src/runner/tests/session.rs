@@ -69,6 +69,31 @@ async fn reports_on_the_endpoints_that_the_coordinator_watches() {
 }
 
 #[tokio::test]
+async fn a_result_names_the_first_report_that_can_tell_of_it() {
+    let (node, mut coordinator) = Node::new().await;
+    let agent = node.start().await;
+    let mut session = welcomed(&mut coordinator, 1).await;
+    assert_eq!(report(&mut session).await, Some(1));
+    let slow = Endpoint {
+        host: "slow".to_owned(),
+        port: 6443,
+    };
+    session
+        .send(ToAgent::Pace(Pace {
+            report_ms: 100,
+            watch: vec![slow],
+            ..Pace::default()
+        }))
+        .await;
+    session.deliver(&short(1), &[]).await;
+    // One is on its way that would show what was before: it gives way to the next.
+    let done = session.done().await;
+    assert!(done.report > 1);
+    assert_eq!(report(&mut session).await, Some(done.report));
+    agent.stop().await;
+}
+
+#[tokio::test]
 async fn an_order_outlives_its_session() {
     let (node, mut coordinator) = Node::new().await;
     let agent = node.start().await;

@@ -153,10 +153,12 @@ async fn receive(parts: &Parts, session: &Session, message: Theirs) {
         Theirs::Done(OrderDone {
             result: Some(result),
             sealed,
+            report,
         }) => {
             let done = Event::Done {
                 node,
                 result: Box::new(result),
+                report,
                 sealed: Sealed(Zeroizing::new(sealed)),
                 at: Instant::now(),
             };

@@ -109,6 +109,7 @@ async fn secrets_are_in_no_file_no_answer_and_no_log() {
             ..OrderResult::default()
         }),
         sealed: SEALED.as_bytes().to_vec(),
+        ..OrderDone::default()
     };
     let printed = format!("{done:?} {:?}", FromAgent::Done(done.clone()));
     session.say(FromAgent::Done(done)).await;
