@@ -3,11 +3,14 @@
 use crate::formation::{FORM, fleet, hosts};
 use crate::rotation::{ANSWERED, CLUSTER, MEMBERS, SOME, balancer, behind};
 use anyhow::{Context, Result, ensure};
+use quorate_pki::{Authority, inspect_pem};
+use quorate_tests::lab::{Host, eventually};
 use quorate_tests::product::load::{Access, Load, serves_as, unharmed};
 use quorate_tests::product::{Fleet, endpoint};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::{Duration, SystemTime};
 
 const NAME: &str = "api.lab";
 
@@ -69,6 +72,46 @@ fn serve(fleet: &Fleet, access: &Access, name: &str, wanted: bool) -> Result<()>
     Ok(())
 }
 
+/// What is left of a life of seven minutes: less than the third at which certificates renew themselves.
+const LEFT: Duration = Duration::from_secs(120);
+/// Three reports at rest, and the renewal.
+const BY_ITSELF: Duration = Duration::from_secs(60);
+const PKI: &str = "/etc/quorate/etcd/pki";
+
+/// From now on the member serves a certificate that ends in minutes. Returns its serial number.
+fn nearly_ended(member: &Host) -> Result<String> {
+    let text = |file: &str| member.read_text(&format!("{PKI}/{file}"));
+    let authority = Authority::load(&text("ca.crt")?, &text("ca.key")?)?;
+    let (certificate, key) = (text("server.crt")?, text("server.key")?);
+    let names = inspect_pem(&certificate)?.remove(0).names;
+    let now = SystemTime::now();
+    let short = authority.reissue(&certificate, &key, &names, LEFT, now)?;
+    // Its key stays, so that no handshake meets halves that do not fit.
+    let path = format!("{PKI}/server.crt");
+    member.write(&path, short.issued.cert_pem, 0o644)?;
+    Ok(short.issued.serial)
+}
+
+/// Nobody asks for it; members whose certificates have time keep them.
+fn renewed_by_itself(fleet: &Fleet) -> Result<()> {
+    let before = serials(fleet, CLUSTER)?;
+    let short = nearly_ended(fleet.node("n2")?)?;
+    let place = ("n2".to_owned(), format!("{PKI}/server.crt"));
+    let old = before.get(&place).context("no such certificate")?;
+    let what = "the certificate to be renewed by itself";
+    let after = eventually(BY_ITSELF, what, || {
+        let now = serials(fleet, CLUSTER)?;
+        let serial = now.get(&place).context("it is gone")?;
+        ensure!(serial != old && serial != &short, "it is {serial}");
+        Ok(Some(now))
+    })?;
+    for (place, serial) in &before {
+        let kept = after.get(place) == Some(serial);
+        ensure!(kept == (place.0 != "n2"), "{place:?}: kept: {kept}");
+    }
+    Ok(())
+}
+
 #[test]
 fn certificates_change_while_clients_call() -> Result<()> {
     let fleet = fleet(&["n1", "n2", "n3", "lb1", "lb2"])?;
@@ -93,17 +136,20 @@ fn certificates_change_while_clients_call() -> Result<()> {
     serve(&fleet, &access, NAME, false)?;
     endpoint::wait_in_line(&fleet, CLUSTER, &one)?;
 
+    renewed_by_itself(&fleet)?;
+    load.answered(SOME, ANSWERED)?;
+
     let counts = load.finish()?;
     println!("{counts}");
     unharmed(&counts, SOME)?;
 
     // A stray: somebody restored an old copy, by hand and not at once, which clients may notice.
     let n2 = fleet.node("n2")?;
-    let folder = "/etc/quorate/etcd/pki";
+    let folder = PKI;
     let old = n2.read(&format!("{folder}/server.crt"))?;
     change(&fleet, &["set-names", "--add", NAME])?;
     n2.write(&format!("{folder}/server.crt"), old, 0o644)?;
-    quorate_tests::lab::eventually(ANSWERED, "the stray to be noticed", || {
+    eventually(ANSWERED, "the stray to be noticed", || {
         let shown = endpoint::show(&fleet, CLUSTER)?;
         Ok((endpoint::in_line(&shown, &one).is_err()).then_some(()))
     })?;
