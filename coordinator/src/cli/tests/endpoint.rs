@@ -41,7 +41,10 @@ async fn rotates_and_watches() {
     }
     assert_eq!(
         harness.fake.calls(),
-        ["rotate prod to 10.0.0.20:0 external soak 300", "watch 01k9"]
+        [
+            "rotate prod to 10.0.0.20:0 external soak 300 at 3",
+            "watch 01k9"
+        ]
     );
 }
 

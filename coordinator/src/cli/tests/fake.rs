@@ -337,8 +337,8 @@ impl Operator for Fake {
         let to = request.to.unwrap();
         let kind = if request.external { " external" } else { "" };
         self.started(format!(
-            "rotate {} to {}:{}{kind} soak {}",
-            request.cluster, to.host, to.port, request.soak_seconds
+            "rotate {} to {}:{}{kind} soak {} at {}",
+            request.cluster, to.host, to.port, request.soak_seconds, request.expected_revision
         ))
     }
 

@@ -56,11 +56,12 @@ async fn look(
 async fn rotate(session: &Session<'_>, args: RotateArgs) -> Outcome<Exit> {
     let console = session.console;
     let (context, mut client) = session.open().await?;
-    let request = RotateEndpointRequest {
+    let mut request = RotateEndpointRequest {
         cluster: cluster(&context, &mut client, args.cluster.cluster).await?,
         to: Some(args.to),
         external: args.external,
         soak_seconds: u32::try_from(args.soak.as_secs()).unwrap_or(u32::MAX),
+        expected_revision: 0,
     };
     let plan = call(&context, LONG, client.plan_rotation(request.clone())).await?;
     let refused = change::refused(&plan.refusals);
@@ -78,6 +79,7 @@ async fn rotate(session: &Session<'_>, args: RotateArgs) -> Outcome<Exit> {
         return Ok(Exit::Ok);
     }
     change::ask(console, "\nRotate the endpoint?", &args.change)?;
+    request.expected_revision = plan.revision;
     let leave = watch::interrupt();
     let answer = call(&context, LONG, client.rotate_endpoint(request)).await?;
     let waits = !args.change.no_wait && !answer.nothing_to_do;

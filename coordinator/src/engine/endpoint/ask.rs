@@ -133,6 +133,7 @@ pub async fn rotate(
     {
         return Ok(running(operation));
     }
+    as_shown(&entry.value, request.expected_revision)?;
     let refusals = precheck::refusals(shared, &entry.value, &rotation).await?;
     if !refusals.is_empty() {
         return Err(apply::first_of(refusals));
@@ -141,6 +142,23 @@ pub async fn rotate(
         record.rotation = Some(rotation);
     })
     .await
+}
+
+/// What the operator said yes to is what begins.
+fn as_shown(record: &ClusterRecord, expected: u64) -> Result<(), Problem> {
+    if expected == 0 || expected == record.revision {
+        return Ok(());
+    }
+    Err(Problem::new(
+        "refused-conflict",
+        format!(
+            "the cluster is at revision {}, the plan was made at {expected}",
+            record.revision
+        ),
+    )
+    .at(&record.name)
+    .because("somebody else changed the cluster meanwhile")
+    .next("the same command again: it shows the plan as it is now"))
 }
 
 pub async fn roll_back(

@@ -383,6 +383,13 @@ async fn what_cannot_be_done_is_refused_before_anything_changes() {
             .expect_err(code);
         assert_eq!(refused.code, code, "{request:?}");
     }
+    let shown = engine.plan_rotation(WHO, to_new(0)).await.expect("a plan");
+    let stale = RotateEndpointRequest {
+        expected_revision: shown.revision + 1,
+        ..to_new(0)
+    };
+    let refused = engine.rotate_endpoint(WHO, stale).await.expect_err("stale");
+    assert_eq!(refused.code, "refused-conflict");
     world.state().nodes.get_mut("lb").expect("lb").alive = false;
     tokio::time::sleep(Duration::from_secs(60)).await;
     let refused = engine
