@@ -200,6 +200,18 @@ async fn look(
     })
 }
 
+/// Whether a foreign load balancer leaves a dead member out shows only while one is dead: with all of them alive every check passes.
+fn unproven_checks(record: &ClusterRecord, facts: &Facts, intent: &Intent) -> Option<String> {
+    let rotation = record.rotation.as_ref().filter(|it| it.external)?;
+    let all_alive = intent.members().count() == presence::members(facts, intent).len();
+    all_alive.then(|| {
+        format!(
+            "{} is not quorate's: that its health check leaves a dead member out is proven only while a member is down",
+            rotation.target
+        )
+    })
+}
+
 pub fn warnings(record: &ClusterRecord, facts: &Facts, intent: &Intent) -> Vec<String> {
     let mut warnings = Vec::new();
     for node in presence::away(facts, intent) {
@@ -207,6 +219,7 @@ pub fn warnings(record: &ClusterRecord, facts: &Facts, intent: &Intent) -> Vec<S
             "{node} cannot be reached: the others move without it, the old name stays until it has followed"
         ));
     }
+    warnings.extend(unproven_checks(record, facts, intent));
     let other = record.rotation.as_ref().and_then(|it| it.other.as_ref());
     if let Some(other) = other {
         warnings.push(format!(

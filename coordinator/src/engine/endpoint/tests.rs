@@ -356,6 +356,14 @@ async fn certificates_are_renewed_once_when_asked_and_by_themselves_in_time() {
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_done_is_refused_before_anything_changes() {
     let (world, _store, engine) = formed().await;
+    let unproven =
+        |plan: &PlanRotationResponse| plan.warnings.iter().any(|it| it.contains("health check"));
+    let foreign = RotateEndpointRequest {
+        external: true,
+        ..to_new(0)
+    };
+    let plan = engine.plan_rotation(WHO, foreign).await.expect("a plan");
+    assert!(unproven(&plan), "{plan:?}");
     let before = world.state().done.len();
     let to = |host: &str, port: u32| RotateEndpointRequest {
         to: Some(Endpoint {
@@ -384,6 +392,7 @@ async fn what_cannot_be_done_is_refused_before_anything_changes() {
         assert_eq!(refused.code, code, "{request:?}");
     }
     let shown = engine.plan_rotation(WHO, to_new(0)).await.expect("a plan");
+    assert!(!unproven(&shown), "{shown:?}");
     let stale = RotateEndpointRequest {
         expected_revision: shown.revision + 1,
         ..to_new(0)
