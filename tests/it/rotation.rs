@@ -42,7 +42,7 @@ pub fn move_clients(load: &Load, from: &Target, to: &Target) -> Result<()> {
 /// The certificates of all members, exactly: good for the new name, and for the old one only where it is the member's own address.
 pub fn names(fleet: &Fleet, access: &Access, new: &Target, old: &Target) -> Result<()> {
     for member in hosts(fleet, &MEMBERS)? {
-        let at = SocketAddr::from((member.ip(), 2379));
+        let at = SocketAddr::from((member.ip(), access.port()));
         let serves = |name: &str| serves_as(&fleet.lab, access, at, name);
         let own = |target: &Target| target.host == member.ip().to_string();
         ensure!(serves(&new.host)?, "{member} is not good for {new}");
@@ -56,7 +56,13 @@ pub fn names(fleet: &Fleet, access: &Access, new: &Target, old: &Target) -> Resu
 }
 
 /// From `from` to `to` with clients on both; the old one is dropped when they have left it.
-fn rotate(fleet: &Fleet, access: &Access, load: &Load, from: &Target, to: &Target) -> Result<()> {
+pub fn rotate(
+    fleet: &Fleet,
+    access: &Access,
+    load: &Load,
+    from: &Target,
+    to: &Target,
+) -> Result<()> {
     println!("{from} -> {to}");
     let operation = endpoint::begin(fleet, CLUSTER, to, endpoint::HELD)?;
     endpoint::reached(fleet, CLUSTER, "soak")?;

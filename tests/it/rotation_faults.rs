@@ -14,15 +14,15 @@ const BACK: Duration = Duration::from_secs(90);
 /// Longer than a load balancer takes to leave out a member that fails its checks, so that none of an election shows later.
 const STEADY: Duration = Duration::from_secs(5);
 
-struct Scene {
-    fleet: Fleet,
-    access: Access,
-    one: Target,
-    two: Target,
+/// Three members, formed behind the first of two load balancers.
+pub struct Scene {
+    pub fleet: Fleet,
+    pub access: Access,
+    pub one: Target,
+    pub two: Target,
 }
 
 impl Scene {
-    /// Formed behind the first of two load balancers.
     fn new() -> Result<Self> {
         let fleet = fleet(&["n1", "n2", "n3", "lb1", "lb2"])?;
         let (one, two) = (balancer(&fleet, "lb1")?, balancer(&fleet, "lb2")?);
@@ -53,7 +53,10 @@ impl Scene {
 
 #[test]
 fn a_rotation_is_rolled_back_from_every_stage() -> Result<()> {
-    let scene = Scene::new()?;
+    rolled_back_from_every_stage(&Scene::new()?)
+}
+
+pub fn rolled_back_from_every_stage(scene: &Scene) -> Result<()> {
     let (fleet, one, two) = (&scene.fleet, &scene.one, &scene.two);
     let load = scene.load(one)?;
     for stage in ["accept", "switch", "soak"] {
@@ -149,7 +152,10 @@ fn held_up_by(fleet: &Fleet, host: &Host) -> Result<()> {
 
 #[test]
 fn a_member_that_is_off_holds_up_the_drop_and_nothing_else() -> Result<()> {
-    let scene = Scene::new()?;
+    members_are_off(&Scene::new()?)
+}
+
+pub fn members_are_off(scene: &Scene) -> Result<()> {
     let (fleet, one, two) = (&scene.fleet, &scene.one, &scene.two);
     let (n2, n3) = (fleet.node("n2")?, fleet.node("n3")?);
 
@@ -195,10 +201,13 @@ fn kill_agents(fleet: &Fleet) -> Result<()> {
         .try_for_each(|host| kill(host, "quorate-agent.service"))
 }
 
-/// Once with the coordinator killed in every stage, once with all agents killed in every stage.
 #[test]
 fn coordinator_and_agents_die_in_every_stage() -> Result<()> {
-    let scene = Scene::new()?;
+    both_die_in_every_stage(&Scene::new()?)
+}
+
+/// Once with the coordinator killed in every stage, once with all agents killed in every stage.
+pub fn both_die_in_every_stage(scene: &Scene) -> Result<()> {
     let fleet = &scene.fleet;
     let victims: [(&str, &dyn Fn() -> Result<()>); 2] = [
         ("coordinator", &|| {

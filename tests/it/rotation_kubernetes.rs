@@ -3,7 +3,10 @@
 use crate::certificates;
 use crate::formation::held_voters;
 use crate::kubernetes::{FORM, all_ready, fleet};
-use crate::rotation::{ANSWERED, SOME, move_clients};
+use crate::rotation::{ANSWERED, SOME, move_clients, names, rotate};
+use crate::rotation_faults::{
+    Scene, both_die_in_every_stage, members_are_off, rolled_back_from_every_stage,
+};
 use anyhow::{Context, Result, bail, ensure};
 use quorate_tests::lab::{Host, eventually};
 use quorate_tests::product::load::{Access, Load, Target, serves_as, unharmed};
@@ -58,6 +61,7 @@ fn a_control_plane_moves_behind_load_balancers() -> Result<()> {
         endpoint::finish(&fleet, &operation)?;
         endpoint::wait_in_line(&fleet, CLUSTER, to)?;
         names(&fleet, &access, to, from)?;
+        by_its_usual_name(&fleet, &access)?;
         let kubelet = w1.read_text("/etc/kubernetes/kubelet.conf")?;
         ensure!(
             kubelet.contains(&format!("server: https://{to}")),
@@ -85,6 +89,65 @@ fn a_control_plane_moves_behind_load_balancers() -> Result<()> {
     approved(n1, &["n1", "n2", "n3", "w1", "w2"])
 }
 
+/// Rollbacks, deaths, an absent control plane, and a name with another port: the etcd distribution's tests, on real Kubernetes.
+#[test]
+fn a_control_plane_moves_whatever_happens_meanwhile() -> Result<()> {
+    let Some(folder) =
+        kubernetes::given_or_skip("a_control_plane_moves_whatever_happens_meanwhile")?
+    else {
+        return Ok(());
+    };
+    let fleet = fleet(&folder, &["n1", "n2", "n3", "w1", "lb1", "lb2"])?;
+    let target = |name: &str| anyhow::Ok(Target::ip(fleet.node(name)?, 6443));
+    let (one, two) = (target("lb1")?, target("lb2")?);
+    let at = Some(one.to_string());
+    let file = kubernetes::file_at(
+        &fleet,
+        CLUSTER,
+        at.as_deref(),
+        &MEMBERS,
+        &["w1"],
+        &BALANCERS,
+    )?;
+    fleet.apply(&file, FORM)?;
+    let all = ["n1", "n2", "n3", "w1"];
+    all_ready(&fleet, &all)?;
+    let access = Access::kubernetes(fleet.node("n1")?)?;
+    let scene = Scene {
+        access,
+        one,
+        two,
+        fleet,
+    };
+    rolled_back_from_every_stage(&scene).context("rolling back")?;
+    both_die_in_every_stage(&scene).context("deaths")?;
+    members_are_off(&scene).context("a control plane that is off")?;
+
+    let fleet = &scene.fleet;
+    let name = Target::name("api.lab", 7443, fleet.node("lb2")?);
+    fleet.lab.alias(&name.host, &[name.at])?;
+    let load = Load::start(
+        &fleet.lab,
+        scene.access.clone(),
+        std::slice::from_ref(&scene.one),
+    )?;
+    rotate(fleet, &scene.access, &load, &scene.one, &name)?;
+    unharmed(&load.finish()?, SOME)?;
+    all_ready(fleet, &all)
+}
+
+fn by_its_usual_name(fleet: &Fleet, access: &Access) -> Result<()> {
+    for member in MEMBERS {
+        let member = fleet.node(member)?;
+        let at = SocketAddr::from((member.ip(), access.port()));
+        ensure!(
+            serves_as(&fleet.lab, access, at, "kubernetes.default")?,
+            "{member}"
+        );
+    }
+    Ok(())
+}
+
 /// Kubelets' requests for serving certificates: of the cluster file's nodes, and of no other.
 fn approved(n1: &Host, nodes: &[&str]) -> Result<()> {
     eventually(RECONNECT, "serving certificates", || {
@@ -107,28 +170,6 @@ fn approved(n1: &Host, nodes: &[&str]) -> Result<()> {
         );
         Ok(Some(()))
     })
-}
-
-/// Every API server's certificate is good for the new name; for the old one only where it is its own address.
-fn names(fleet: &Fleet, access: &Access, new: &Target, old: &Target) -> Result<()> {
-    for member in MEMBERS {
-        let member = fleet.node(member)?;
-        let at = SocketAddr::from((member.ip(), 6443));
-        let own = old.host == member.ip().to_string();
-        ensure!(
-            serves_as(&fleet.lab, access, at, &new.host)?,
-            "{member}: {new}"
-        );
-        ensure!(
-            serves_as(&fleet.lab, access, at, &old.host)? == own,
-            "{member}: {old}"
-        );
-        ensure!(
-            serves_as(&fleet.lab, access, at, "kubernetes.default")?,
-            "{member}"
-        );
-    }
-    Ok(())
 }
 
 /// Its programs talk to the new address, and to the old one no more. A control plane's kubelet calls its own API server.

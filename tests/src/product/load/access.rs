@@ -83,6 +83,14 @@ pub struct Access {
 }
 
 impl Access {
+    /// Where a member answers.
+    pub fn port(&self) -> u16 {
+        match self.service {
+            Service::Etcd => 2379,
+            Service::Kubernetes => 6443,
+        }
+    }
+
     /// As a user gets it from the coordinator.
     pub fn etcd(fleet: &Fleet, cluster: &str) -> Result<Self> {
         let folder = format!("/root/{cluster}-access");
