@@ -77,18 +77,20 @@ fn workers(facts: &Facts, intent: &Intent, turn: &mut Turn) {
         .iter()
         .filter(|run| run.kind == StepKind::SetCarriers)
         .count();
+    let running = |name: &NodeName| facts.is_running(StepKind::SetCarriers, name);
     let mut behind = Vec::new();
     for node in presence::workers(facts, intent) {
         match node_in_line(facts, intent, &node.name) {
             None => turn
                 .waits
                 .push(WaitingOn::ServingUnknown(node.name.clone())),
+            // Its files come first, and the kubelet that is to read them after: until the order has ended it is not done.
+            Some(true) if running(&node.name) => behind.push(node.name.clone()),
             Some(true) => {}
             Some(false) => behind.push(node.name.clone()),
         }
     }
     // Those under way are among them, and count.
-    let running = |name: &NodeName| facts.is_running(StepKind::SetCarriers, name);
     let room = WORKERS_AT_ONCE.saturating_sub(under_way);
     let (now, later): (Vec<_>, Vec<_>) = behind.into_iter().partition(running);
     let begin = later.into_iter().take(room);
