@@ -296,6 +296,21 @@ fn a_stray_during_the_soak_is_brought_back_first() {
     );
 }
 
+/// A worker's file changes before its kubelet is started anew, and both are one order.
+#[test]
+fn kube_proxy_waits_for_the_last_kubelet() {
+    let (mut facts, mut intent) = soaking();
+    intent.endpoint.rotation = Some(rotation(Stage::Switch));
+    if let Observed::Known(objects) = &mut facts.objects {
+        objects.proxies.values_mut().for_each(String::clear);
+    }
+    facts.running = vec![running("n5", StepKind::SetCarriers)];
+    assert_eq!(kinds(&next(&facts, &intent, NOW).steps), []);
+    facts.running.clear();
+    let steps = next(&facts, &intent, NOW).steps;
+    assert_eq!(kinds(&steps), [StepKind::RestartProxies]);
+}
+
 #[test]
 fn nobody_is_led_to_a_member_that_lacks_the_name() {
     let (mut facts, mut intent) = soaking();
