@@ -8,6 +8,7 @@ mod formation;
 mod ipv6;
 mod kubernetes;
 mod load;
+mod quorum_lost;
 mod recovery;
 mod removal;
 mod rotation;
