@@ -62,6 +62,7 @@ fn assemble(
         term: status.raft_term,
         raft_index: status.raft_index,
         applied_index: status.raft_applied_index,
+        revision: u64::try_from(header.revision).unwrap_or_default(),
         db_size: u64::try_from(status.db_size).unwrap_or_default(),
         db_size_in_use: u64::try_from(status.db_size_in_use).unwrap_or_default(),
         learner: status.is_learner,

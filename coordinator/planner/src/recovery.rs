@@ -1,7 +1,8 @@
-//! A quorum that is lost for good is given up on the operator's word: one survivor becomes the only member of its cluster.
+//! A quorum that is lost for good is given up on the operator's word: one survivor becomes the only member of its cluster. Likewise
+//! a cluster goes back to a snapshot: the member that holds it is put back to it and becomes the only one.
 //!
 //! ```text
-//!   every other member is stopped, or said to be gone ─> the survivor forms a cluster of one from its data ─> complete
+//!   every other member is stopped, or said to be gone ─> the survivor forms a cluster of one ─> complete
 //! ```
 //!
 //! The slot is held from the word to the end, so that nobody is added meanwhile. What follows is a join like any other: the others
@@ -23,6 +24,9 @@ pub struct Recovery {
     pub id: String,
     /// Whose data becomes the cluster's.
     pub node: NodeName,
+    /// It is put back to this snapshot first, which lies on its machine.
+    #[serde(default)]
+    pub snapshot: Option<String>,
     /// Machines that do not come back, on the operator's word.
     pub gone: BTreeSet<NodeName>,
     /// Members whose etcd was stopped for it.

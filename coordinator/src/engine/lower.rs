@@ -243,6 +243,9 @@ impl Ground<'_> {
                 let recovery = self.record.recovery.as_ref();
                 Action::RecoverMember(RecoverMember {
                     recovery: recovery.map(|it| it.id.clone()).unwrap_or_default(),
+                    snapshot: recovery
+                        .and_then(|it| it.snapshot.clone())
+                        .unwrap_or_default(),
                 })
             }
             MembershipStep::Remove {

@@ -39,6 +39,7 @@ pub struct Node {
     pub tainted: bool,
     pub terminating: u32,
     suspects: Vec<String>,
+    pub snapshots: Vec<SnapshotInfo>,
 }
 
 #[derive(Default)]
@@ -58,6 +59,8 @@ pub struct State {
     /// Control planes tell of Node objects.
     pub kubernetes: bool,
     pub recovered: BTreeSet<String>,
+    /// Snapshots that a recovery went back to.
+    pub restored: Vec<String>,
 }
 
 pub struct World {
@@ -132,6 +135,7 @@ impl World {
             load_balancer: node.balancer.clone(),
             endpoint: Some(endpoint_view(node, &name)),
             certificates: vec![certificate(node)],
+            snapshots: node.snapshots.clone(),
             host: Some(HostFacts::default()),
             ..NodeReport::default()
         }));
@@ -241,6 +245,7 @@ fn etcd_view(state: &State, name: &str, now: u64) -> Option<EtcdView> {
         leader: leader(state).filter(|_| quorum).unwrap_or_default(),
         term: 3,
         applied_index: if quorum { now } else { node.applied },
+        revision: 1_000,
         learner: me.is_some_and(|m| m.learner),
         linearizable: quorum && me.is_some_and(|m| !m.learner),
         members: state.members.iter().filter(|_| quorum).cloned().collect(),
@@ -486,6 +491,9 @@ fn remove(state: &mut State, via: &str, order: &RemoveMember) -> Result<(), Prob
 fn recover(state: &mut State, name: &str, order: &RecoverMember) {
     if !state.recovered.insert(order.recovery.clone()) {
         return;
+    }
+    if !order.snapshot.is_empty() {
+        state.restored.push(order.snapshot.clone());
     }
     let runs = |(other, node): (&String, &Node)| node.alive && node.etcd_started && other != name;
     assert!(!state.nodes.iter().any(runs), "another member runs");

@@ -73,6 +73,23 @@ pub fn show_to_etcd(path: &Path) -> Result<(), Problem> {
     change_owner(path, false)
 }
 
+/// The folder with all in it.
+pub fn give_tree_to_etcd(path: &Path) -> Result<(), Problem> {
+    give_to_etcd(path)?;
+    let fail = |error: std::io::Error| {
+        let problem = Problem::new("file", format!("cannot read a folder: {error}"));
+        problem.at(path.display().to_string())
+    };
+    for entry in std::fs::read_dir(path).map_err(fail)? {
+        let entry = entry.map_err(fail)?.path();
+        match entry.is_dir() {
+            true => give_tree_to_etcd(&entry)?,
+            false => give_to_etcd(&entry)?,
+        }
+    }
+    Ok(())
+}
+
 fn give_to_etcd(path: &Path) -> Result<(), Problem> {
     change_owner(path, true)
 }

@@ -176,13 +176,18 @@ pub fn recovered(text: &str, recovery: &str) -> Recovered {
 
 /// The file with which etcd makes a cluster of one from its data, marked with the recovery that asks for it.
 pub fn forced(text: &str, recovery: &str) -> String {
+    format!("{}{FORCE}\n", restored(text, recovery))
+}
+
+/// The file of a member whose data is a cluster of one already, as a snapshot that was put back is.
+pub fn restored(text: &str, recovery: &str) -> String {
     let kept = unforced(text);
     let kept: String = kept
         .lines()
         .filter(|line| !line.starts_with(RECOVERY))
         .flat_map(|line| [line, "\n"])
         .collect();
-    format!("{}{RECOVERY}{recovery}\n{FORCE}\n", settled(&kept))
+    format!("{}{RECOVERY}{recovery}\n", settled(&kept))
 }
 
 pub fn unforced(text: &str) -> String {

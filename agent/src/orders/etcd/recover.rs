@@ -1,20 +1,27 @@
-//! Makes this member the only one of its cluster, from the data that it holds: etcd's quorum is lost for good, and an operator has
-//! said that what this member lacks is given up.
+//! Makes this member the only one of its cluster: etcd's quorum is lost for good or its data is bad, and an operator has said that
+//! what this member, or the snapshot that it holds, lacks is given up.
 //!
 //! The member's own options file says how far that has come ([`environment::recovered`]), so that a second delivery never makes a
 //! cluster anew that others may have joined meanwhile. Nothing is deleted: the data is copied aside before etcd may touch it.
 
 use super::environment::{self, Recovered};
-use super::{claim, data_folder, environment_file, health, subject, unit};
+use super::{claim, data, data_folder, environment_file, health, subject, unit};
 use crate::context::{Context, Done, Outcome};
 use crate::etcd::EtcdClient;
 use crate::host::{files, service};
+use crate::inbox::is_order_id;
+use crate::orders::snapshot::restore::{self, Member, Restorer};
+use crate::orders::snapshot::send;
+use crate::orders::snapshot::shelf::{Shelf, is_cluster_id};
 use crate::paths::Paths;
 use quorate_proto::v1::{Problem, RecoverMember};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// Of the package etcd-client: since etcd 3.5 the first, before that the second.
+const TOOLS: [&str; 2] = ["etcdutl", "etcdctl"];
 
 pub async fn run(context: &Context, order: &RecoverMember) -> Done {
-    let (_, _, address) = subject(context)?;
+    let (cluster, node, address) = subject(context)?;
     claim::require(context)?;
     let recovery = checked(&order.recovery)?;
     let paths = &context.paths;
@@ -23,13 +30,17 @@ pub async fn run(context: &Context, order: &RecoverMember) -> Done {
     match environment::recovered(&text, recovery) {
         Recovered::Done => {}
         Recovered::Forced => context.say("going on with the cluster of one"),
-        Recovered::No => {
+        Recovered::No if order.snapshot.is_empty() => {
             service::stop(unit::NAME).await?;
             context.say(format!(
                 "keeping a copy of this member's data in {}",
                 aside(paths, recovery).display()
             ));
             begin(paths, recovery)?;
+        }
+        Recovered::No => {
+            let subject = (cluster.id.as_str(), node.name.as_str(), own_url.as_str());
+            put_back(context, subject, order).await?;
         }
     }
     context.say("starting etcd as the only member of its cluster");
@@ -80,6 +91,53 @@ pub(super) fn begin(paths: &Paths, recovery: &str) -> Result<(), Problem> {
     }
     let file = environment_file(paths);
     let text = environment::forced(&files::read_text(&file)?, recovery);
+    files::write_atomic(&file, text.as_bytes(), 0o644)
+}
+
+async fn put_back(
+    context: &Context,
+    (cluster, name, peer_url): (&str, &str, &str),
+    order: &RecoverMember,
+) -> Result<(), Problem> {
+    let programs = TOOLS.map(PathBuf::from);
+    let restorer = Restorer::find(&programs).await?;
+    if !is_order_id(&order.snapshot) || !is_cluster_id(cluster) {
+        return Err(send::unknown(&order.snapshot));
+    }
+    let info = restore::whole(&Shelf::open(&context.paths, cluster)?, &order.snapshot)?;
+    context.say(format!(
+        "restoring snapshot {} at revision {}",
+        info.id, info.revision
+    ));
+    if !restorer.bumps {
+        context.say(
+            "this version of etcd cannot raise the revision: clients that watch have to be started anew",
+        );
+    }
+    service::stop(unit::NAME).await?;
+    let member = Member {
+        name,
+        peer_url,
+        token: &format!("{cluster}-{}", order.recovery),
+    };
+    from_snapshot(&context.paths, &order.recovery, async |folder: &Path| {
+        restorer
+            .restore(Path::new(&info.place), &member, folder)
+            .await?;
+        data::give_tree_to_etcd(folder)
+    })
+    .await
+}
+
+/// etcd is stopped.
+pub(super) async fn from_snapshot(
+    paths: &Paths,
+    recovery: &str,
+    restored: impl AsyncFnOnce(&Path) -> Result<(), Problem>,
+) -> Result<(), Problem> {
+    restore::swap(&data_folder(paths), &aside(paths, recovery), restored).await?;
+    let file = environment_file(paths);
+    let text = environment::restored(&files::read_text(&file)?, recovery);
     files::write_atomic(&file, text.as_bytes(), 0o644)
 }
 

@@ -6,6 +6,7 @@ use crate::etcd::testing::{ETCD, require_etcd, unique_network};
 use crate::etcd::{EtcdAccess, EtcdClient};
 use crate::host::files;
 use crate::kube::http::plain_get;
+use crate::orders::snapshot::restore::{self, Restorer};
 use crate::paths::Paths;
 use quorate_proto::v1::{ClusterConfig, MemberAddress, NodeConfig};
 use std::net::IpAddr;
@@ -234,6 +235,91 @@ async fn a_survivor_forms_a_cluster_of_one_from_its_data() {
     let members = first.client().member_list(false).await.unwrap();
     assert!(members.len() == 1 && members[0].id != id, "{members:?}");
     drop(process);
+}
+
+/// Back to what was saved, in the data folder of another time: killed after each effect, it is put back once.
+#[tokio::test]
+async fn a_member_goes_back_to_a_snapshot() {
+    require_etcd();
+    let cluster = ClusterConfig {
+        id: "test-cluster".into(),
+        ..ClusterConfig::default()
+    };
+    let (a, b) = unique_network();
+    let node = Node::new("n1", IpAddr::from([127, a, b, 1]));
+    let paths = node.paths();
+    certificates::create(&paths, &cluster).unwrap();
+    let authority = certificates::required(&paths, &cluster).unwrap();
+    certificates::ensure(&paths, &authority, &cluster, &node.config, node.address).unwrap();
+    let options = environment::render(
+        &cluster,
+        &node.config,
+        node.address,
+        Start::New,
+        &[node.member()],
+    )
+    .unwrap();
+    let file = environment_file(&paths);
+    files::write_atomic(&file, environment::settled(&options).as_bytes(), 0o644).unwrap();
+    let text = || files::read_text(&file).unwrap();
+
+    let process = node.start(&options);
+    serves(&node).await;
+    let before = node.client().status().await.unwrap().header.unwrap();
+    let saved = paths.at("/saved.db");
+    let whole = node.client().snapshot().await;
+    let mut stream = whole.map_err(|failure| failure.problem()).unwrap();
+    let mut bytes = Vec::new();
+    while let Some(piece) = stream.message().await.unwrap() {
+        bytes.extend(piece.blob);
+    }
+    std::fs::write(&saved, &bytes).unwrap();
+    drop(process);
+
+    let restorer = Restorer::find(&["etcdutl".into(), "etcdctl".into()]).await;
+    let restorer = restorer.unwrap();
+    let url = node.member().peer_url;
+    let member = restore::Member {
+        name: "n1",
+        peer_url: &url,
+        token: "test-cluster-r1",
+    };
+    // Bytes that do not match etcd's digest change nothing.
+    let damaged = paths.at("/damaged.db");
+    let mut wrong = bytes.clone();
+    wrong[5_000] ^= 1;
+    std::fs::write(&damaged, &wrong).unwrap();
+    let refused = recover::from_snapshot(&paths, "r1", async |folder: &std::path::Path| {
+        restorer.restore(&damaged, &member, folder).await
+    });
+    assert_eq!(refused.await.unwrap_err().code, "snapshot-not-restored");
+    assert!(data_folder(&paths).join("member").exists());
+    assert_eq!(
+        environment::recovered(&text(), "r1"),
+        environment::Recovered::No
+    );
+
+    for _ in 0..2 {
+        let restoring = recover::from_snapshot(&paths, "r1", async |folder: &std::path::Path| {
+            restorer.restore(&saved, &member, folder).await
+        });
+        restoring.await.unwrap();
+        assert_eq!(
+            environment::recovered(&text(), "r1"),
+            environment::Recovered::Done
+        );
+        let process = node.start(&text());
+        serves(&node).await;
+        let now = node.client().status().await.unwrap().header.unwrap();
+        assert_ne!(now.cluster_id, before.cluster_id);
+        recover::alone(&node.client(), &url).await.unwrap();
+        drop(process);
+    }
+    assert!(
+        paths
+            .at("/var/lib/etcd/quorate.before-r1/member/snap/db")
+            .exists()
+    );
 }
 
 async fn serves(node: &Node) {

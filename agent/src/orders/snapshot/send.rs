@@ -87,7 +87,7 @@ async fn feed(
     }
 }
 
-fn unknown(id: &str) -> Problem {
+pub fn unknown(id: &str) -> Problem {
     Problem::new("missing-snapshot", "this node has no such snapshot")
         .at(id.chars().take(80).collect::<String>())
         .because("it was the oldest and made room for a newer one")

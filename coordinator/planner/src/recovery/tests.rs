@@ -7,6 +7,7 @@ fn recovery() -> Recovery {
     Recovery {
         id: "r".into(),
         node: name("n1"),
+        snapshot: None,
         gone: [name("n3")].into(),
         stopped: BTreeSet::new(),
         made: false,

@@ -8,7 +8,10 @@ pub struct RecoverArgs {
     /// The cluster that has lost its quorum
     #[arg(long, value_name = "NAME")]
     pub cluster: String,
-    /// Whose data becomes the cluster's [default: the member that has applied most]
+    /// Go back to this snapshot, of those that `quorate snapshot list` shows; all that was written later is lost
+    #[arg(long, value_name = "ID")]
+    pub snapshot: Option<String>,
+    /// Whose data becomes the cluster's [default: the member that has applied most, or that holds the snapshot]
     #[arg(long, value_name = "NODE")]
     pub from_member: Option<String>,
     /// These machines, or what they hold, are gone for good. Refused while their etcd runs.

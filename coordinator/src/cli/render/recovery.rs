@@ -2,6 +2,7 @@
 
 use super::plan::remarks;
 use super::{Show, count};
+use crate::cli::text::units::rfc3339;
 use crate::cli::text::{Look, Tone, clean};
 use quorate_proto::v1::PlanRecoveryResponse;
 
@@ -14,9 +15,22 @@ impl Show for PlanRecoveryResponse {
                 out.push_str(&format!("  {what}: {}\n", clean(&names.join(", "))));
             }
         };
-        let source = match self.applied_index {
-            0 => self.source.clone(),
-            applied => format!("{} (index {applied})", self.source),
+        if let Some(info) = &self.snapshot {
+            let of = format!(
+                "{} of {}, revision {}",
+                info.id,
+                rfc3339(info.taken_unix_ms),
+                info.revision
+            );
+            let last = match self.last_revision {
+                0 => of,
+                last => format!("{of} (last known: {last})"),
+            };
+            line("back to snapshot", &[last]);
+        }
+        let source = match (self.applied_index, &self.snapshot) {
+            (0, _) | (_, Some(_)) => self.source.clone(),
+            (applied, None) => format!("{} (index {applied})", self.source),
         };
         let source = if self.source.is_empty() {
             Vec::new()

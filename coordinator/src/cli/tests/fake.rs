@@ -422,13 +422,26 @@ impl Operator for Fake {
             rejoin: vec!["cp2".to_owned()],
             warnings: vec!["writes that cp1 has not applied are lost".to_owned()],
             refusals,
+            last_revision: 900,
+            snapshot: Some(request.snapshot)
+                .filter(|id| !id.is_empty())
+                .map(|id| SnapshotInfo {
+                    id,
+                    taken_unix_ms: 1_700_000_000_000,
+                    revision: 800,
+                    ..SnapshotInfo::default()
+                }),
         })
     }
 
     async fn recover(&self, request: Request<RecoveryRequest>) -> Answer<ApplyResponse> {
         let request = request.into_inner();
+        let snapshot = match request.snapshot.as_str() {
+            "" => String::new(),
+            id => format!(" snapshot {id}"),
+        };
         self.started(format!(
-            "recover {} from {} without {}",
+            "recover {} from {} without {}{snapshot}",
             request.cluster,
             request.from_member,
             request.without.join(" ")

@@ -53,3 +53,23 @@ async fn a_refusal_begins_nothing() {
     assert_eq!(json["refusals"][0]["code"], "refused-away", "{json}");
     assert_eq!(harness.fake.calls(), Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn says_how_far_back_a_snapshot_is() {
+    let harness = Harness::new().await;
+    let line = "recover --cluster prod --snapshot 01S --without cp3 --no-wait";
+    let ran = harness.run_with_input(line, "prod\n").await;
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    for part in [
+        "back to snapshot: 01S of 2023-11-14T22:13:20Z, revision 800 (last known: 900)",
+        "becomes the only member: cp1\n",
+        "You take prod back to 2023-11-14T22:13:20Z, and give up all that was written since.",
+        "Type prod to go on",
+    ] {
+        assert!(ran.err.contains(part), "{part}: {}", ran.err);
+    }
+    assert_eq!(
+        harness.fake.calls(),
+        ["recover prod from cp1 without cp3 snapshot 01S"]
+    );
+}

@@ -9,6 +9,7 @@ use crate::cli::failure::Outcome;
 use crate::cli::output::show;
 use crate::cli::render::Show;
 use crate::cli::text::clean;
+use crate::cli::text::units::rfc3339;
 use crate::cli::watch;
 use quorate_proto::v1::RecoveryRequest;
 
@@ -18,6 +19,7 @@ pub async fn run(session: &Session<'_>, args: RecoverArgs) -> Outcome<Exit> {
         cluster: args.cluster,
         from_member: args.from_member.unwrap_or_default(),
         without: args.without,
+        snapshot: args.snapshot.unwrap_or_default(),
     };
     let (context, mut client) = session.open().await?;
     let plan = call(&context, LONG, client.plan_recovery(request.clone())).await?;
@@ -32,11 +34,18 @@ pub async fn run(session: &Session<'_>, args: RecoverArgs) -> Outcome<Exit> {
         return Ok(exit);
     }
     change::present(console, &shown, &args.change);
-    let what = format!(
-        "\nYou give up the quorum of {}, and what {} does not hold.",
-        clean(&plan.cluster),
-        clean(&plan.source)
-    );
+    let what = match &plan.snapshot {
+        Some(snapshot) => format!(
+            "\nYou take {} back to {}, and give up all that was written since.",
+            clean(&plan.cluster),
+            rfc3339(snapshot.taken_unix_ms)
+        ),
+        None => format!(
+            "\nYou give up the quorum of {}, and what {} does not hold.",
+            clean(&plan.cluster),
+            clean(&plan.source)
+        ),
+    };
     confirm::typed(console, &what, &plan.cluster, args.change.yes)?;
     // What was confirmed, not what is best by now.
     request.from_member.clone_from(&plan.source);

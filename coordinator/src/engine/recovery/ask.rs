@@ -1,6 +1,6 @@
 //! What operators may ask for. Refused, or taken as an operation; nothing waits here.
 
-use super::survey::{Survey, survey};
+use super::survey::{Survey, Wanted, survey};
 use crate::engine::apply;
 use crate::engine::endpoint::refuse as others;
 use crate::engine::operation::{self, Asked};
@@ -9,7 +9,7 @@ use crate::engine::records::{ClusterRecord, SlotRecord};
 use crate::engine::shared::Shared;
 use crate::engine::wants;
 use crate::store::{Entry, Key, Revision, Transaction};
-use quorate_planner::facts::{Change, ChangeKind, Facts};
+use quorate_planner::facts::{Change, ChangeKind, Facts, MemberList};
 use quorate_planner::intent::NodeName;
 use quorate_planner::recovery::Recovery;
 use quorate_planner::time::Time;
@@ -25,6 +25,9 @@ struct Considered {
     /// None if it is refused.
     recovery: Option<Recovery>,
     applied: Option<u64>,
+    snapshot: Option<SnapshotInfo>,
+    /// Of the key space, as members told it last.
+    last_revision: u64,
     warnings: Vec<String>,
     refusals: Vec<Problem>,
 }
@@ -38,6 +41,8 @@ pub fn plan(shared: &Shared, request: &RecoveryRequest) -> Result<PlanRecoveryRe
         applied_index: considered.applied.unwrap_or_default(),
         warnings: considered.warnings,
         refusals: considered.refusals,
+        snapshot: considered.snapshot,
+        last_revision: considered.last_revision,
         ..PlanRecoveryResponse::default()
     };
     if let Some(recovery) = considered.recovery {
@@ -130,6 +135,8 @@ fn consider(shared: &Shared, request: &RecoveryRequest) -> Result<Considered, Pr
             slot,
             recovery: Some(recovery),
             applied: None,
+            snapshot: None,
+            last_revision: 0,
             warnings: vec!["a recovery that has begun is gone on with".to_owned()],
             refusals: Vec::new(),
             entry,
@@ -137,27 +144,45 @@ fn consider(shared: &Shared, request: &RecoveryRequest) -> Result<Considered, Pr
     }
     let mut refusals: Vec<Problem> = in_the_way(record, &facts).into_iter().collect();
     let survey = survey(shared, record, &facts, &without);
+    let wanted = Wanted {
+        member: &request.from_member,
+        snapshot: &request.snapshot,
+    };
     if refusals.is_empty() {
-        refusals = survey.refusals(&request.from_member);
+        refusals = survey.refusals(&wanted);
     }
-    let source = survey.source(&request.from_member);
+    let source = survey.source(&wanted);
     let source = source.filter(|_| refusals.is_empty());
+    let snapshot = source.and_then(|it| it.snapshot(wanted.snapshot).cloned());
     let recovery = source.map(|source| Recovery {
         id: ulid::Ulid::new().to_string(),
         node: NodeName(source.name.clone()),
+        snapshot: snapshot.as_ref().map(|it| it.id.clone()),
         gone: gone(&facts, &without),
         stopped: BTreeSet::new(),
         made: false,
     });
     let applied = source.and_then(|it| it.applied);
-    let warnings = match &recovery {
-        Some(recovery) => warnings(&survey, recovery, applied),
-        None => Vec::new(),
+    let last_revision = survey.last_revision();
+    let warnings = match (&recovery, &snapshot) {
+        (Some(recovery), Some(snapshot)) => {
+            let mut warnings = back_to(&survey, snapshot);
+            warnings.extend(given_up(&survey, recovery));
+            warnings
+        }
+        (Some(recovery), None) => {
+            let mut warnings = vec![unapplied(recovery, applied)];
+            warnings.extend(given_up(&survey, recovery));
+            warnings
+        }
+        (None, _) => Vec::new(),
     };
     Ok(Considered {
         slot,
         recovery,
         applied,
+        snapshot,
+        last_revision,
         warnings,
         refusals,
         entry,
@@ -180,8 +205,9 @@ fn resumed(
 ) -> Option<Recovery> {
     let recovery = record.recovery.clone()?;
     let named = request.from_member.is_empty() || request.from_member == recovery.node.0;
+    let same = request.snapshot.is_empty() || recovery.snapshot.as_ref() == Some(&request.snapshot);
     let given_up = without.contains(&recovery.node);
-    if !recovery.made && (!named || given_up) {
+    if !recovery.made && (!named || !same || given_up) {
         return None;
     }
     let mut more = gone(facts, without);
@@ -222,14 +248,36 @@ fn in_the_way(record: &ClusterRecord, facts: &Facts) -> Option<Problem> {
     })
 }
 
-fn warnings(survey: &Survey<'_>, recovery: &Recovery, applied: Option<u64>) -> Vec<String> {
+fn unapplied(recovery: &Recovery, applied: Option<u64>) -> String {
     let node = &recovery.node;
-    let mut warnings = vec![match applied {
+    match applied {
         Some(applied) => {
             format!("writes that {node} has not applied (those after index {applied}) are lost")
         }
         None => format!("{node} does not tell what it has applied; writes that it lacks are lost"),
-    }];
+    }
+}
+
+/// What a snapshot does not hold.
+fn back_to(survey: &Survey<'_>, snapshot: &SnapshotInfo) -> Vec<String> {
+    let (of, last) = (snapshot.revision, survey.last_revision());
+    let lost = match last {
+        0 => "how many these are is not known: no member has told its revision since this coordinator started".to_owned(),
+        last if last <= of => "as far as is known there are none".to_owned(),
+        last => format!("{} revisions, of {last} that are known of", last - of),
+    };
+    let mut warnings = vec![format!("all writes after revision {of} are lost: {lost}")];
+    if let MemberList::Known(_) = survey.facts.etcd.list {
+        warnings.push(
+            "the cluster has its quorum and serves: it goes back although nothing forces it to"
+                .to_owned(),
+        );
+    }
+    warnings
+}
+
+fn given_up(survey: &Survey<'_>, recovery: &Recovery) -> Vec<String> {
+    let mut warnings = Vec::new();
     if let Some(change) = &survey.facts.change
         && survey.record.recovery.is_none()
     {

@@ -5,7 +5,7 @@ use crate::engine::shared::Shared;
 use quorate_planner::facts::{ChangeKind, Facts, MemberList, Observed};
 use quorate_planner::intent::NodeName;
 use quorate_planner::quorum;
-use quorate_proto::v1::{EtcdView, Problem};
+use quorate_proto::v1::{EtcdView, Problem, SnapshotInfo};
 use std::collections::BTreeSet;
 
 /// One member, as its agent shows it.
@@ -18,6 +18,21 @@ pub struct Survivor {
     pub applied: Option<u64>,
     /// It has nothing that a quorum agreed on: it never joined, or is on the way.
     pub holds_nothing: bool,
+    /// Of the key space, when it told it last.
+    revision: u64,
+    snapshots: Vec<SnapshotInfo>,
+}
+
+impl Survivor {
+    pub fn snapshot(&self, id: &str) -> Option<&SnapshotInfo> {
+        self.snapshots.iter().find(|it| it.id == id)
+    }
+}
+
+/// What the operator has named; empty: nothing.
+pub struct Wanted<'a> {
+    pub member: &'a str,
+    pub snapshot: &'a str,
 }
 
 pub struct Survey<'a> {
@@ -45,6 +60,8 @@ pub fn survey<'a>(
             let known = facts.node(&NodeName(name.clone()));
             let report = agents.get(&name).and_then(|agent| agent.report.as_ref());
             let etcd: Option<&EtcdView> = report.and_then(|report| report.etcd.as_ref());
+            let revision = etcd.map_or(0, |etcd| etcd.revision);
+            let snapshots = report.map(|report| report.snapshots.clone());
             let etcd = etcd.filter(|etcd| known.etcd_running.is(&true) && etcd.running);
             let voters = etcd.map_or(0, |it| it.members.iter().filter(|m| !m.learner).count());
             listed = listed.max(voters);
@@ -61,6 +78,8 @@ pub fn survey<'a>(
                 },
                 applied: etcd.map(|etcd| etcd.applied_index),
                 holds_nothing: clean || joins || etcd.is_some_and(|etcd| etcd.learner),
+                revision,
+                snapshots: snapshots.unwrap_or_default(),
                 name,
             }
         })
@@ -86,23 +105,70 @@ impl Survey<'_> {
         self.members.iter().filter(whole)
     }
 
-    /// The survivor that was named, or the one that has applied most.
-    pub fn source(&self, named: &str) -> Option<&Survivor> {
-        if !named.is_empty() {
-            return self.candidates().find(|it| it.name == named);
+    /// The newest that is known of, snapshots included; 0: none.
+    pub fn last_revision(&self) -> u64 {
+        let told = self.members.iter().map(|it| it.revision);
+        let saved = self.members.iter().flat_map(|it| &it.snapshots);
+        let all = told.chain(saved.map(|it| it.revision));
+        all.max().unwrap_or_default()
+    }
+
+    /// Who is named or holds the snapshot; else the survivor that has applied most.
+    pub fn source(&self, wanted: &Wanted<'_>) -> Option<&Survivor> {
+        let named = |it: &&Survivor| wanted.member.is_empty() || it.name == wanted.member;
+        if !wanted.snapshot.is_empty() {
+            let holds = |it: &&Survivor| it.snapshot(wanted.snapshot).is_some();
+            return self.candidates().filter(named).find(holds);
+        }
+        if !wanted.member.is_empty() {
+            return self.candidates().find(named);
         }
         let telling = self.candidates().filter(|it| it.applied.is_some());
         // The first of the file among equals.
         telling.reduce(|best, it| if it.applied > best.applied { it } else { best })
     }
 
-    pub fn refusals(&self, named: &str) -> Vec<Problem> {
-        let mut problems: Vec<Problem> = self.quorum().into_iter().collect();
+    pub fn refusals(&self, wanted: &Wanted<'_>) -> Vec<Problem> {
+        let back = !wanted.snapshot.is_empty();
+        // Data that is bad is bad on all of them.
+        let quorum = self.quorum().filter(|_| !back);
+        let mut problems: Vec<Problem> = quorum.into_iter().collect();
         problems.extend(self.word());
         if problems.is_empty() {
-            problems.extend(self.choice(named));
+            problems.extend(match back {
+                true => self.holder(wanted).into_iter().collect(),
+                false => self.choice(wanted),
+            });
         }
         problems
+    }
+
+    /// A member that holds the snapshot.
+    fn holder(&self, wanted: &Wanted<'_>) -> Option<Problem> {
+        if self.source(wanted).is_some() {
+            return None;
+        }
+        let holds = |it: &&Survivor| it.snapshot(wanted.snapshot).is_some();
+        let holders: Vec<&str> = (self.members.iter().filter(holds))
+            .map(|it| it.name.as_str())
+            .collect();
+        let because = match holders.as_slice() {
+            [] => "no member has reported it".to_owned(),
+            names => format!("{} holds it: away, or not to be used", names.join(", ")),
+        };
+        let what = match wanted.member {
+            "" => "no member that is left holds this snapshot".to_owned(),
+            member => format!("{member} does not hold this snapshot, or is no member that is left"),
+        };
+        Some(
+            Problem::new("missing-snapshot", what)
+                .at(wanted.snapshot)
+                .because(because)
+                .next(format!(
+                    "quorate snapshot list --cluster {}",
+                    self.record.name
+                )),
+        )
     }
 
     fn refused(&self, code: &str, what: String) -> Problem {
@@ -187,12 +253,12 @@ impl Survey<'_> {
     }
 
     /// Whether nobody else may hold more.
-    fn choice(&self, named: &str) -> Vec<Problem> {
-        let cluster = &self.record.name;
-        let by_hand = format!(
-            "man quorate-recovery: from a snapshot, by hand; quorate snapshot list --cluster {cluster}"
+    fn choice(&self, wanted: &Wanted<'_>) -> Vec<Problem> {
+        let (cluster, named) = (&self.record.name, wanted.member);
+        let from_snapshot = format!(
+            "quorate snapshot list --cluster {cluster}; quorate recover --cluster {cluster} --snapshot ID"
         );
-        let Some(source) = self.source(named) else {
+        let Some(source) = self.source(wanted) else {
             let what = match (named, self.candidates().count()) {
                 ("", 0) => "no member is left whose data could be used".to_owned(),
                 ("", _) => "no member that is left tells what it has applied".to_owned(),
@@ -204,7 +270,7 @@ impl Survey<'_> {
                     first.name
                 ),
                 (_, Some(first)) => format!("one that could: {}", first.name),
-                (_, None) => by_hand,
+                (_, None) => from_snapshot,
             };
             return vec![self.refused("refused-no-survivor", what).next(next)];
         };

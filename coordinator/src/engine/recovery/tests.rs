@@ -52,7 +52,76 @@ fn request(from: &str, without: &[&str]) -> RecoveryRequest {
         cluster: "c".into(),
         from_member: from.into(),
         without: without.iter().map(|it| (*it).to_owned()).collect(),
+        snapshot: String::new(),
     }
+}
+
+fn back_to(snapshot: &str, from: &str, without: &[&str]) -> RecoveryRequest {
+    RecoveryRequest {
+        snapshot: snapshot.into(),
+        ..request(from, without)
+    }
+}
+
+fn lies_on(world: &World, node: &str, id: &str) {
+    let info = SnapshotInfo {
+        id: id.into(),
+        revision: 990,
+        ..SnapshotInfo::default()
+    };
+    let mut state = world.state();
+    let node = state.nodes.get_mut(node).expect("node");
+    node.snapshots.push(info);
+}
+
+/// Bad data is on all members, and they all run.
+#[tokio::test(start_paused = true)]
+async fn a_cluster_goes_back_to_a_snapshot() {
+    let (world, _store, engine) = formed(&THREE).await;
+    lies_on(&world, "n2", "S1");
+    lies_on(&world, "n3", "S1");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let unknown = refused(&engine, back_to("S2", "", &[])).await;
+    assert_eq!(unknown, ["missing-snapshot"]);
+    let elsewhere = refused(&engine, back_to("S1", "n1", &[])).await;
+    assert_eq!(elsewhere, ["missing-snapshot"]);
+    let alive = refused(&engine, back_to("S1", "", &["n2"])).await;
+    assert_eq!(alive, ["refused-alive"]);
+
+    let wish = back_to("S1", "n3", &[]);
+    let plan = engine.plan_recovery(WHO, wish.clone()).await.expect("plan");
+    let id = plan.snapshot.expect("a snapshot").id;
+    assert_eq!((id.as_str(), plan.last_revision), ("S1", 1_000));
+    let told = plan.warnings.join("\n");
+    assert!(told.contains("10 revisions, of 1000"), "{told}");
+    assert!(told.contains("has its quorum"), "{told}");
+    let begun = engine.recover(WHO, wish.clone()).await.expect("begun");
+    let again = engine.recover(WHO, wish).await.expect("begun");
+    assert_eq!(begun.operation, again.operation);
+    done(&engine, &begun.operation).await;
+    whole(&world, &engine, &THREE, "n3");
+    assert_eq!(world.state().restored, ["S1"]);
+    assert_eq!(count(&world, "stop-serving"), 2);
+}
+
+/// Nobody's etcd runs any more; one machine that held a copy is away.
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_is_used_where_it_can_be_reached() {
+    let (world, _store, engine) = formed(&THREE).await;
+    lies_on(&world, "n1", "S1");
+    lies_on(&world, "n2", "S1");
+    for node in THREE {
+        let mut state = world.state();
+        state.nodes.get_mut(node).expect("node").etcd_started = false;
+    }
+    power_off(&world, &["n1"]).await;
+    let away = refused(&engine, back_to("S1", "", &[])).await;
+    assert_eq!(away, ["refused-away"]);
+    let gone = refused(&engine, back_to("S1", "n1", &["n1"])).await;
+    assert_eq!(gone, ["missing-snapshot"]);
+    let begun = engine.recover(WHO, back_to("S1", "", &["n1"])).await;
+    done(&engine, &begun.expect("begun").operation).await;
+    whole(&world, &engine, &["n2", "n3"], "n2");
 }
 
 /// The codes of the plan's refusals; what is begun is refused alike.
