@@ -3,6 +3,7 @@
 use crate::daemon;
 use crate::enroll::{self, Options};
 use crate::host::{files, pair};
+use crate::orders::snapshot::add;
 use crate::paths::Paths;
 use crate::status::Status;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
@@ -10,7 +11,7 @@ use quorate_proto::token::JoinToken;
 use quorate_proto::v1::Problem;
 use std::future::Future;
 use std::io::{IsTerminal, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 use tracing_subscriber::EnvFilter;
@@ -58,6 +59,11 @@ enum Command {
         /// As `quorate restore --advertise` or `quorate init --advertise` was given them
         #[arg(required = true, value_name = "HOST:PORT")]
         addresses: Vec<String>,
+    },
+    /// Put a snapshot that was exported before beside this member's own, for `quorate recover --snapshot`.
+    Snapshot {
+        /// What `quorate snapshot export` or `etcdctl snapshot save` wrote
+        file: PathBuf,
     },
     /// Carry out an accepted order (what a transient unit does).
     #[command(hide = true)]
@@ -113,6 +119,7 @@ fn dispatch(command: Command, paths: Paths) -> Result<ExitCode, Problem> {
             in_runtime(enroll_here(&paths, &token, Options { name, force }))?;
         }
         Command::Coordinator { addresses } => in_runtime(lead_to(&paths, &addresses))?,
+        Command::Snapshot { file } => in_runtime(add_snapshot(&paths, &file))?,
         Command::Status { output } => return show_status(&paths, output),
         Command::Version => println!("quorate-agent {}", env!("CARGO_PKG_VERSION")),
     }
@@ -135,6 +142,19 @@ async fn enroll_here(paths: &Paths, token: &JoinToken, options: Options) -> Resu
             .next("journalctl -u quorate-agent"));
         }
     }
+    Ok(())
+}
+
+async fn add_snapshot(paths: &Paths, file: &Path) -> Result<(), Problem> {
+    let info = add::add(paths, file).await?;
+    println!(
+        "snapshot {} at revision {}: {}",
+        info.id, info.revision, info.place
+    );
+    println!(
+        "once the agent has reported it: quorate recover --cluster NAME --snapshot {}",
+        info.id
+    );
     Ok(())
 }
 

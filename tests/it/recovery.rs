@@ -156,7 +156,48 @@ fn snapshots_of_two_members_are_whole() -> Result<()> {
     );
     let check = fleet.quorate_output(&["check", "prod"], SOON)?;
     ensure!(!check.stdout.contains("no snapshot"), "{check:?}");
-    Ok(())
+    exports_that_fail(&fleet, id)?;
+    let n3 = fleet.node("n3")?;
+    n3.write(
+        "/root/prod.db",
+        fleet.coordinator.read("/root/prod.db")?,
+        0o600,
+    )?;
+    let words = ["env", "ETCDCTL_API=3", "etcdctl", "snapshot", "status"];
+    n3.ok(words.into_iter().chain(["/root/prod.db"])).map(drop)
+}
+
+/// Of no such snapshot, and onto a disk that is full: nothing is left that looks whole.
+fn exports_that_fail(fleet: &Fleet, id: &str) -> Result<()> {
+    let unknown = "01JD0000000000000000000000";
+    let export = ["snapshot", "export", unknown, "/root/none.db"];
+    let output = fleet.quorate_output(&export, SOON)?;
+    ensure!(
+        !output.success() && output.stderr.contains("no such snapshot"),
+        "{output:?}"
+    );
+    let host = &fleet.coordinator;
+    host.ok(["mkdir", "/root/small"])?;
+    host.ok([
+        "mount",
+        "-t",
+        "tmpfs",
+        "-o",
+        "size=12k",
+        "none",
+        "/root/small",
+    ])?;
+    let output = fleet.quorate_output(&["snapshot", "export", id, "/root/small/prod.db"], SOON)?;
+    ensure!(
+        !output.success() && output.stderr.contains("No space left"),
+        "{output:?}"
+    );
+    let left = host.ok(["find", "/root/none.db", "/root/small", "-type", "f"]);
+    ensure!(
+        left.is_err() || left.is_ok_and(|it| it.is_empty()),
+        "something is left"
+    );
+    host.ok(["umount", "/root/small"]).map(drop)
 }
 
 /// Node, file, revision.

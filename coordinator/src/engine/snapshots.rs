@@ -289,15 +289,17 @@ fn line(record: &ClusterRecord, node: &str, info: SnapshotInfo, connected: bool)
 /// For `quorate check`: whether the schedule keeps up.
 pub fn overdue(shared: &Shared, record: &ClusterRecord) -> Option<Problem> {
     let every_ms = u64::from(record.spec.snapshots.every_seconds?) * 1_000;
-    let newest = members(shared, record)
-        .iter()
-        .filter_map(|member| member.newest_ms)
-        .max();
+    let members = members(shared, record);
+    let newest = members.iter().filter_map(|member| member.newest_ms).max();
     // A cluster's id says when it was made.
     let made = ulid::Ulid::from_string(&record.id.to_ascii_uppercase()).map(|id| id.timestamp_ms());
     let since = newest.or(made.ok())?;
-    let age = shared.now_ms().saturating_sub(since);
-    (age > 2 * every_ms).then(|| {
+    let now = shared.now_ms();
+    let age = now.saturating_sub(since);
+    if age <= 2 * every_ms {
+        return single(&members, 2 * every_ms, now);
+    }
+    Some({
         let what = match newest {
             Some(_) => format!(
                 "the newest snapshot of etcd is {} minutes old",
@@ -314,9 +316,50 @@ pub fn overdue(shared: &Shared, record: &ClusterRecord) -> Option<Problem> {
     })
 }
 
+/// A copy that is the only one goes with its machine.
+fn single(members: &[MemberView], recent_ms: u64, now_ms: u64) -> Option<Problem> {
+    let recent = |it: &&MemberView| {
+        it.newest_ms
+            .is_some_and(|at| now_ms.abs_diff(at) <= recent_ms)
+    };
+    let holders: Vec<&str> = (members.iter().filter(recent))
+        .map(|it| it.node.as_str())
+        .collect();
+    let [only] = holders.as_slice() else {
+        return None;
+    };
+    (members.len() >= COPIES).then(|| {
+        let what = format!("only {only} holds a recent snapshot of etcd");
+        Problem::new("snapshot-single", what)
+            .because("another member is about to save its own, cannot, or is away")
+            .next("quorate snapshot create saves on two members, or says why not")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_copy_is_too_few() {
+        let members = |ages: &[Option<u64>]| -> Vec<MemberView> {
+            let nodes = ["a", "b", "c"].iter().zip(ages);
+            nodes
+                .map(|(node, age)| member(node, true, false, *age))
+                .collect()
+        };
+        for (ages, said) in [
+            (&[Some(1), Some(5), None][..], false),
+            (&[Some(1), None, None], true),
+            (&[Some(1), Some(13), None], true),
+            // Told as overdue, not as this.
+            (&[None, None, None], false),
+            (&[Some(1)], false),
+        ] {
+            let found = single(&members(ages), 12 * HOUR, NOW);
+            assert_eq!(found.is_some(), said, "{ages:?}");
+        }
+    }
 
     const HOUR: u64 = 3_600_000;
     const NOW: u64 = 1_000 * HOUR;

@@ -9,16 +9,10 @@ use super::{claim, data, data_folder, environment_file, health, subject, unit};
 use crate::context::{Context, Done, Outcome};
 use crate::etcd::EtcdClient;
 use crate::host::{files, service};
-use crate::inbox::is_order_id;
 use crate::orders::snapshot::restore::{self, Member, Restorer};
-use crate::orders::snapshot::send;
-use crate::orders::snapshot::shelf::{Shelf, is_cluster_id};
 use crate::paths::Paths;
 use quorate_proto::v1::{Problem, RecoverMember};
 use std::path::{Path, PathBuf};
-
-/// Of the package etcd-client: since etcd 3.5 the first, before that the second.
-const TOOLS: [&str; 2] = ["etcdutl", "etcdctl"];
 
 pub async fn run(context: &Context, order: &RecoverMember) -> Done {
     let (cluster, node, address) = subject(context)?;
@@ -55,7 +49,7 @@ pub async fn run(context: &Context, order: &RecoverMember) -> Done {
 }
 
 /// It names a folder.
-fn checked(recovery: &str) -> Result<&str, Problem> {
+pub fn checked(recovery: &str) -> Result<&str, Problem> {
     let plain = recovery.bytes().all(|byte| byte.is_ascii_alphanumeric());
     if plain && !recovery.is_empty() {
         return Ok(recovery);
@@ -99,12 +93,8 @@ async fn put_back(
     (cluster, name, peer_url): (&str, &str, &str),
     order: &RecoverMember,
 ) -> Result<(), Problem> {
-    let programs = TOOLS.map(PathBuf::from);
-    let restorer = Restorer::find(&programs).await?;
-    if !is_order_id(&order.snapshot) || !is_cluster_id(cluster) {
-        return Err(send::unknown(&order.snapshot));
-    }
-    let info = restore::whole(&Shelf::open(&context.paths, cluster)?, &order.snapshot)?;
+    let restorer = Restorer::find(&restore::programs()).await?;
+    let info = restore::of_shelf(&context.paths, cluster, &order.snapshot)?;
     context.say(format!(
         "restoring snapshot {} at revision {}",
         info.id, info.revision
@@ -123,8 +113,7 @@ async fn put_back(
     from_snapshot(&context.paths, &order.recovery, async |folder: &Path| {
         restorer
             .restore(Path::new(&info.place), &member, folder)
-            .await?;
-        data::give_tree_to_etcd(folder)
+            .await
     })
     .await
 }
@@ -135,14 +124,16 @@ pub(super) async fn from_snapshot(
     recovery: &str,
     restored: impl AsyncFnOnce(&Path) -> Result<(), Problem>,
 ) -> Result<(), Problem> {
-    restore::swap(&data_folder(paths), &aside(paths, recovery), restored).await?;
+    let data = data_folder(paths);
+    restore::swap(&data, &aside(paths, recovery), restored).await?;
+    data::give_tree_to_etcd(&data)?;
     let file = environment_file(paths);
     let text = environment::restored(&files::read_text(&file)?, recovery);
     files::write_atomic(&file, text.as_bytes(), 0o644)
 }
 
 /// Some versions of etcd leave learners in the list when they make a cluster of one: of a join that went down with the quorum.
-pub(super) async fn alone(client: &EtcdClient, own_url: &str) -> Result<(), Problem> {
+pub async fn alone(client: &EtcdClient, own_url: &str) -> Result<(), Problem> {
     let list = || async {
         let members = client.member_list(true).await;
         members.map_err(|failure| failure.problem())

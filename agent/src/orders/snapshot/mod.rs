@@ -1,5 +1,6 @@
 //! Saves what the local member holds into a file of this node: streamed, checked by etcd's own digest, then put on the [`shelf`]. [`restore`]: back into a data folder.
 
+pub mod add;
 pub mod restore;
 pub mod send;
 pub mod shelf;

@@ -1,9 +1,11 @@
 //! A snapshot becomes a data folder again: by etcd's own tool, as the only member of a cluster with an id of its own, so that nobody
 //! of the old one takes it for theirs.
 
-use super::shelf::Shelf;
+use super::shelf::{Shelf, is_cluster_id};
 use crate::host::files;
 use crate::host::tool::{Output, Tool};
+use crate::inbox::is_order_id;
+use crate::paths::Paths;
 use quorate_proto::v1::{Problem, SnapshotInfo};
 use sha2::{Digest, Sha256};
 use std::fs::File;
@@ -17,6 +19,11 @@ const ASK_LIMIT: Duration = Duration::from_secs(10);
 /// What etcd's documentation recommends: more writes than anybody makes after a snapshot.
 const BUMP: &str = "1000000000";
 const READ_BYTES: usize = 1024 * 1024;
+
+/// Of the package etcd-client: since etcd 3.5 the first, before that the second.
+pub fn programs() -> Vec<PathBuf> {
+    ["etcdutl", "etcdctl"].map(PathBuf::from).to_vec()
+}
 
 /// The member that the data is for.
 pub struct Member<'a> {
@@ -52,6 +59,25 @@ impl Restorer {
                 .because("the package etcd-client is not installed, or is another one's")
                 .next("install etcd-client"),
         )
+    }
+
+    /// Of the key space that a snapshot holds.
+    pub async fn revision(&self, file: &Path) -> Result<u64, Problem> {
+        let place = file.display().to_string();
+        let output = Tool::new(self.program.display().to_string())
+            .env("ETCDCTL_API", "3")
+            .args(["snapshot", "status", &place, "--write-out", "json"])
+            .timeout(RESTORE_LIMIT)
+            .ok()
+            .await?;
+        let status: serde_json::Value = serde_json::from_str(&output.stdout).unwrap_or_default();
+        status["revision"].as_u64().ok_or_else(|| {
+            Problem::new(
+                "snapshot-unreadable",
+                "the snapshot does not tell its revision",
+            )
+            .at(place)
+        })
     }
 
     /// Into `folder`, which must not be there. etcd's own digest is checked on the way.
@@ -97,8 +123,12 @@ fn judge_help(output: &Output) -> Option<bool> {
     restores.then(|| text.contains("--bump-revision") && text.contains("--mark-compacted"))
 }
 
-/// The snapshot of that id on the shelf, its content as it was when it was put there.
-pub fn whole(shelf: &Shelf, id: &str) -> Result<SnapshotInfo, Problem> {
+/// The snapshot of that id on the cluster's shelf, its content as it was when it was put there.
+pub fn of_shelf(paths: &Paths, cluster: &str, id: &str) -> Result<SnapshotInfo, Problem> {
+    if !is_order_id(id) || !is_cluster_id(cluster) {
+        return Err(super::send::unknown(id));
+    }
+    let shelf = Shelf::open(paths, cluster)?;
     let info = shelf.get(id).ok_or_else(|| super::send::unknown(id))?;
     if digest(Path::new(&info.place))? == info.sha256 {
         return Ok(info);
@@ -127,28 +157,58 @@ pub fn digest(path: &Path) -> Result<String, Problem> {
     }
 }
 
-/// Puts a restored folder in the place of the data, which is kept aside. Killed after each step and called again it goes on, and what
-/// has been put in place once is never put there again. `restored` is asked for only if nothing has taken the place yet.
+/// A member's folder in the data folder is all that etcd has.
+const MEMBER: &str = "member";
+/// Says that there was no data to keep.
+const NONE: &str = "none";
+
+/// Puts a restored member in the place of the one whose data is there, which is kept aside, on the same disk. Killed after each step
+/// and called again it goes on, and what has been put in place once is never put there again: `restored` is asked for only if nothing
+/// has taken the place yet.
 pub async fn swap(
     data: &Path,
     aside: &Path,
     restored: impl AsyncFnOnce(&Path) -> Result<(), Problem>,
 ) -> Result<(), Problem> {
-    if aside.exists() && data.join("member").exists() {
+    let member = data.join(MEMBER);
+    let kept = aside.join(MEMBER).exists() || aside.join(NONE).exists();
+    if kept && member.exists() {
         return Ok(());
     }
     let part = beside(aside);
     files::remove_tree(&part)?;
     restored(&part).await?;
-    if !aside.exists() {
-        match data.exists() {
-            true => files::rename(data, aside)?,
-            // Says that it has come this far.
-            false => files::make_folder(aside, 0o700)?,
+    if !kept {
+        files::make_folder(aside, 0o700)?;
+        match member.exists() {
+            true => files::rename(&member, &aside.join(MEMBER))?,
+            false => files::write_atomic(&aside.join(NONE), b"", 0o600)?,
         }
     }
-    files::remove_tree(data)?;
-    files::rename(&part, data)
+    files::make_folder(data, 0o700)?;
+    files::rename(&part.join(MEMBER), &member)?;
+    files::remove_tree(&part)
+}
+
+/// A copy of the data, before etcd may do with it what cannot be taken back. Made once.
+pub fn keep_copy(data: &Path, aside: &Path) -> Result<(), Problem> {
+    let member = data.join(MEMBER);
+    if !member.exists() {
+        return Err(
+            Problem::new("etcd-data-missing", "this member holds no data of etcd")
+                .at(data.display().to_string())
+                .because("it was removed, or another disk is mounted there")
+                .next("recover from another member: quorate recover --from-member NODE"),
+        );
+    }
+    if aside.exists() {
+        return Ok(());
+    }
+    let part = beside(aside);
+    files::remove_tree(&part)?;
+    files::make_folder(&part, 0o700)?;
+    files::copy_tree(&member, &part.join(MEMBER))?;
+    files::rename(&part, aside)
 }
 
 fn beside(aside: &Path) -> PathBuf {
@@ -185,7 +245,7 @@ mod tests {
     #[tokio::test]
     async fn the_place_is_taken_once() {
         for had_data in [true, false] {
-            for effects in 0..=3 {
+            for effects in 0..=4 {
                 let root = tempfile::tempdir().unwrap();
                 let (data, aside) = (root.path().join("data"), root.path().join("before"));
                 if had_data {
@@ -197,13 +257,15 @@ mod tests {
                     fs::create_dir_all(part.join("member/half")).unwrap();
                 }
                 if effects >= 2 {
-                    match had_data {
-                        true => fs::rename(&data, &aside).unwrap(),
-                        false => fs::create_dir(&aside).unwrap(),
-                    }
+                    fs::create_dir(&aside).unwrap();
                 }
                 if effects >= 3 {
-                    fs::remove_dir_all(&part).unwrap();
+                    match had_data {
+                        true => fs::rename(data.join("member"), aside.join("member")).unwrap(),
+                        false => fs::write(aside.join("none"), "").unwrap(),
+                    }
+                }
+                if effects >= 4 {
                     fs::create_dir_all(data.join("member/new")).unwrap();
                     // It has run meanwhile.
                     fs::create_dir_all(data.join("member/later")).unwrap();
@@ -219,10 +281,30 @@ mod tests {
                 assert!(there("data/member/new") && !there("data/member/half"));
                 assert!(!there("data/member/old"), "{had_data} {effects}");
                 assert_eq!(there("before/member/old"), had_data, "{effects}");
-                assert_eq!(there("data/member/later"), effects == 3);
-                assert!(!part.exists());
+                assert_eq!(there("data/member/later"), effects == 4);
             }
         }
+    }
+
+    #[test]
+    fn a_copy_is_made_once_and_only_of_data() {
+        let root = tempfile::tempdir().unwrap();
+        let (data, aside) = (root.path().join("data"), root.path().join("data/before"));
+        assert_eq!(
+            keep_copy(&data, &aside).unwrap_err().code,
+            "etcd-data-missing"
+        );
+        fs::create_dir_all(data.join("member/snap")).unwrap();
+        fs::write(data.join("member/snap/db"), "first").unwrap();
+        // Half of it, of a run that was killed.
+        fs::create_dir_all(beside(&aside).join("member")).unwrap();
+        for content in ["first", "second"] {
+            fs::write(data.join("member/snap/db"), content).unwrap();
+            keep_copy(&data, &aside).unwrap();
+            let kept = fs::read_to_string(aside.join("member/snap/db")).unwrap();
+            assert_eq!(kept, "first");
+        }
+        assert!(!beside(&aside).exists());
     }
 
     #[tokio::test]

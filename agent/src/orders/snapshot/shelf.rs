@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 /// What is being written. Only one order at a time runs in a unit, so that one name is enough.
 const PART: &str = "part";
+const ADDED: &str = "added-part";
 
 pub struct Shelf {
     folder: PathBuf,
@@ -43,14 +44,23 @@ impl Shelf {
         self.folder.join(PART)
     }
 
+    /// Where one that is brought by hand is written, beside whatever an order does.
+    pub fn added(&self) -> PathBuf {
+        self.folder.join(ADDED)
+    }
+
     /// Puts what was written under its name.
-    pub fn put(&self, mut info: SnapshotInfo) -> Result<SnapshotInfo, Problem> {
+    pub fn put(&self, info: SnapshotInfo) -> Result<SnapshotInfo, Problem> {
+        self.put_from(&self.part(), info)
+    }
+
+    pub fn put_from(&self, part: &Path, mut info: SnapshotInfo) -> Result<SnapshotInfo, Problem> {
         let database = self.database(&info.id);
         info.place = database.display().to_string();
         let described = serde_json::to_vec_pretty(&info)
             .map_err(|error| Problem::new("snapshot-unwritable", error.to_string()))?;
         files::write_atomic(&self.description(&info.id), &described, 0o600)?;
-        files::rename(&self.part(), &database)?;
+        files::rename(part, &database)?;
         Ok(info)
     }
 

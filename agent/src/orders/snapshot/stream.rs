@@ -56,7 +56,7 @@ pub async fn save(client: &EtcdClient, path: &Path) -> Result<Saved, Problem> {
 
 /// Keeps back the last bytes: they are the digest of the others.
 #[derive(Default)]
-struct Check {
+pub struct Check {
     content: Sha256,
     whole: Sha256,
     last: Vec<u8>,
@@ -64,7 +64,7 @@ struct Check {
 }
 
 impl Check {
-    fn take(&mut self, piece: &[u8]) {
+    pub fn take(&mut self, piece: &[u8]) {
         self.whole.update(piece);
         self.bytes += piece.len() as u64;
         self.last.extend_from_slice(piece);
@@ -73,7 +73,7 @@ impl Check {
         self.last.drain(..content);
     }
 
-    fn finish(self) -> Result<Saved, Problem> {
+    pub fn finish(self) -> Result<Saved, Problem> {
         let pages = self.bytes.saturating_sub(DIGEST as u64);
         let whole = pages > 0 && pages.is_multiple_of(PAGE);
         if !whole || self.content.finalize().as_slice() != self.last {
