@@ -9,6 +9,7 @@ mod ipv6;
 mod kubernetes;
 mod load;
 mod quorum_lost;
+mod quorum_lost_kubernetes;
 mod recovery;
 mod removal;
 mod rotation;

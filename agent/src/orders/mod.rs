@@ -126,6 +126,7 @@ async fn of_kubeadm(context: &Context, action: &Action) -> Done {
         Action::Reset(order) => kubeadm::reset::run(context, order).await,
         Action::DrainNode(order) => kubeadm::drain::run(context, order).await,
         Action::StopServing(order) => kubeadm::stop::run(context, order).await,
+        Action::RecoverMember(order) => kubeadm::recover::run(context, order).await,
         Action::SetClusterEndpoint(order) => kubeadm::endpoint::cluster::run(context, order).await,
         Action::SetNodeEndpoint(order) => kubeadm::endpoint::node::run(context, order).await,
         Action::RestartKubeProxy(order) => kubeadm::endpoint::proxy::run(context, order).await,
@@ -144,7 +145,6 @@ async fn of_kubeadm(context: &Context, action: &Action) -> Done {
         | Action::ProbeEndpoint(_)
         | Action::TakeSnapshot(_)
         | Action::SendSnapshot(_)
-        | Action::RecoverMember(_)
         | Action::RenewCertificates(_) => Err(misdirected(action)),
     }
 }

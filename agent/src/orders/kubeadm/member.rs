@@ -7,8 +7,10 @@ use super::ready::{START_LIMIT, until};
 use crate::context::Context;
 use crate::host::files;
 use crate::kube::http::plain_get;
+use nix::fcntl::{Flock, FlockArg};
 use quorate_proto::v1::Problem;
 use serde::{Deserialize, Serialize};
+use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
@@ -101,18 +103,32 @@ pub async fn healthy(context: &Context, config: &Config) -> Result<(), Problem> 
     .await
 }
 
-async fn stopped(context: &Context, config: &Config) -> Result<(), Problem> {
+/// Until the etcd of this node neither answers nor holds its data.
+pub async fn stopped(context: &Context, config: &Config) -> Result<(), Problem> {
+    let database = context.paths.at(config.etcd_data()).join("member/snap/db");
     until(
         context,
-        "the etcd of an earlier try to end",
+        "the etcd of this node to end",
         STOP_LIMIT,
         async || match plain_get(config.loopback(), METRICS_PORT, "/health", ANSWER).await {
-            Err(_) => Ok(()),
+            Err(_) => released(&database),
             Ok(_) => Err(Problem::new("etcd-running", "etcd still answers")
                 .at(format!("port {METRICS_PORT}"))),
         },
     )
     .await
+}
+
+/// etcd locks its database for as long as it lives, which is longer than it answers.
+fn released(database: &Path) -> Result<(), Problem> {
+    let Ok(file) = File::open(database) else {
+        return Ok(());
+    };
+    match Flock::lock(file, FlockArg::LockSharedNonblock) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Problem::new("etcd-running", "etcd still holds its data")
+            .at(database.display().to_string())),
+    }
 }
 
 #[cfg(test)]
@@ -146,6 +162,18 @@ mod tests {
             let judged = judge(data, recorded.as_ref(), running, &wanted);
             assert_eq!(judged, expected, "{data} {recorded:?} {running:?}");
         }
+    }
+
+    #[test]
+    fn data_is_free_once_nobody_holds_it() {
+        let root = tempfile::tempdir().unwrap();
+        let database = root.path().join("db");
+        assert_eq!(released(&database), Ok(()));
+        let file = File::create(&database).unwrap();
+        let held = Flock::lock(file, FlockArg::LockExclusiveNonblock).unwrap();
+        assert_eq!(released(&database).unwrap_err().code, "etcd-running");
+        drop(held);
+        assert_eq!(released(&database), Ok(()));
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! - [`pki`]: certificates, all or none of them; [`kubelet`]: its files and its identity; [`ready`]: waits;
 //! - [`mark`], [`labels`], [`token`]: objects of the API (pure); [`endpoint`]: the way to another endpoint;
 //! - [`out_of_service`]: what is done about dead nodes;
+//! - [`recover`]: a cluster of one; [`etcd_pod`]: etcd's manifest for it (pure), [`etcd_tool`]: its tool out of its image;
 //! - [`approve`]: what kubelets ask for; [`static_pod`]: starts a component anew, [`due`]: and which ones are to be.
 
 pub mod approve;
@@ -19,6 +20,8 @@ pub mod documents;
 pub mod drain;
 pub mod due;
 pub mod endpoint;
+pub mod etcd_pod;
+mod etcd_tool;
 pub mod export;
 pub mod finish;
 pub mod firewall;
@@ -38,6 +41,7 @@ pub mod phase;
 pub mod pki;
 pub mod prepare;
 pub mod ready;
+pub mod recover;
 pub mod remains;
 pub mod reset;
 pub mod start;

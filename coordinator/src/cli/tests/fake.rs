@@ -423,6 +423,7 @@ impl Operator for Fake {
             warnings: vec!["writes that cp1 has not applied are lost".to_owned()],
             refusals,
             last_revision: 900,
+            kubernetes: true,
             snapshot: Some(request.snapshot)
                 .filter(|id| !id.is_empty())
                 .map(|id| SnapshotInfo {

@@ -58,6 +58,12 @@ pub async fn run(session: &Session<'_>, args: RecoverArgs) -> Outcome<Exit> {
             "Left to you: take {} out of the cluster file, and put new machines in; then apply it",
             clean(&plan.lost.join(", "))
         ));
+        if plan.kubernetes {
+            console.note(format!(
+                "Their Node objects are left as well: kubectl delete node {}",
+                clean(&plan.lost.join(" "))
+            ));
+        }
     }
     Ok(exit)
 }

@@ -43,6 +43,7 @@ pub fn plan(shared: &Shared, request: &RecoveryRequest) -> Result<PlanRecoveryRe
         refusals: considered.refusals,
         snapshot: considered.snapshot,
         last_revision: considered.last_revision,
+        kubernetes: record.spec.is_kubeadm(),
         ..PlanRecoveryResponse::default()
     };
     if let Some(recovery) = considered.recovery {
@@ -222,17 +223,6 @@ fn resumed(
 /// Whatever needs a quorum to go on is given up with it: a join, a removal. A change of the endpoint is turned round first.
 fn in_the_way(record: &ClusterRecord, facts: &Facts) -> Option<Problem> {
     let name = &record.name;
-    if record.spec.is_kubeadm() {
-        return Some(
-            Problem::new(
-                "refused-distribution",
-                "a Kubernetes cluster is not recovered by quorate",
-            )
-            .at(name.clone())
-            .because("its etcd runs as static pods of kubeadm")
-            .next("man quorate-recovery: a Kubernetes cluster that has lost its quorum, by hand"),
-        );
-    }
     let founding = facts.change.as_ref().map(|it| it.kind) == Some(ChangeKind::Found);
     if founding || record.founder.is_none() {
         return Some(

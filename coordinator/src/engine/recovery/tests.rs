@@ -364,14 +364,17 @@ async fn a_failed_recovery_is_gone_on_with_and_holds_all_else_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_kubernetes_cluster_is_refused() {
-    let (_world, store, engine) = formed(&["n1"]).await;
+async fn a_kubernetes_cluster_is_recovered_alike() {
+    let (world, store, engine) = formed(&THREE).await;
     let mut record = engine.shared.cluster("c").expect("store").expect("cluster");
     record.spec.cluster.distribution = Distribution::Kubeadm as i32;
     let put = crate::store::Transaction::new().put(crate::store::Key::cluster("c"), &record);
     store.commit(put).await.expect("store");
-    assert_eq!(
-        refused(&engine, request("", &[])).await,
-        ["refused-distribution"]
-    );
+    power_off(&world, &["n2", "n3"]).await;
+    let wish = request("", &["n2", "n3"]);
+    let plan = engine.plan_recovery(WHO, wish.clone()).await.expect("plan");
+    assert!(plan.kubernetes && plan.refusals.is_empty(), "{plan:?}");
+    let begun = engine.recover(WHO, wish).await.expect("begun");
+    done(&engine, &begun.operation).await;
+    whole(&world, &engine, &["n1"], "n1");
 }
