@@ -3,6 +3,7 @@
 
 pub mod bench;
 pub mod demo;
+pub mod faults;
 pub mod lab;
 pub mod product;
 pub mod sim;

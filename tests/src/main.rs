@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use quorate_tests::bench;
+use quorate_tests::faults;
 use quorate_tests::lab::Lab;
 use quorate_tests::simulation::command;
 
@@ -42,6 +43,20 @@ enum Verb {
     Demo,
     /// Run the coordinator and its agents through simulated schedules of faults; needs no hosts
     Simulate(Simulate),
+    /// Break things at every step of every operation on real hosts, and print what came of it
+    Faults {
+        /// Only those whose name contains this
+        #[arg(
+            long,
+            default_value = "",
+            hide_default_value = true,
+            value_name = "WORD"
+        )]
+        only: String,
+        /// Not beyond this event of each operation
+        #[arg(long, default_value_t = 40, value_name = "COUNT")]
+        steps: usize,
+    },
     /// Measure; without a word, how long forming a cluster takes
     #[command(args_conflicts_with_subcommands = true)]
     Bench {
@@ -112,6 +127,7 @@ fn main() -> Result<()> {
         Verb::Down { names } => down(&names),
         Verb::List => list(),
         Verb::Demo => quorate_tests::demo::run(),
+        Verb::Faults { only, steps } => faults::run(&faults::Wanted { only, steps }),
         Verb::Simulate(asked) => simulate(asked),
         Verb::Bench { what, forming } => match what.unwrap_or(Bench::Forming(forming)) {
             Bench::Forming(Forming { rounds, out }) => bench::run(&bench::Options { rounds, out }),
