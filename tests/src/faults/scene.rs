@@ -129,8 +129,15 @@ impl Scene {
 
     fn text(&self, members: &[&str]) -> Result<String> {
         let hosts: Result<Vec<&Host>> = members.iter().map(|it| self.fleet.node(it)).collect();
-        let balancer = self.fleet.node(BALANCERS[self.at])?;
-        Ok(file::etcd(CLUSTER, &hosts?, Some(balancer)))
+        let balancers: Result<Vec<&Host>> =
+            BALANCERS.iter().map(|it| self.fleet.node(it)).collect();
+        let endpoint = self.balancer(self.at)?.to_string();
+        Ok(file::etcd_at(
+            CLUSTER,
+            Some(&endpoint),
+            &hosts?,
+            &balancers?,
+        ))
     }
 
     fn balancer(&self, which: usize) -> Result<crate::product::load::Target> {
