@@ -22,6 +22,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         // BTreeMap keeps encodings, and so digests, the same from run to run.
         .btree_map(".")
         .type_attribute(".", "#[derive(serde::Serialize, serde::Deserialize)]")
+        // A node's marks outlive the agent that wrote them.
+        .field_attribute("quorate.v1.Marks.stopped", "#[serde(default)]")
         .skip_debug([
             "quorate.v1.JoinMaterial",
             "quorate.v1.Delivery",

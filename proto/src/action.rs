@@ -38,6 +38,8 @@ impl Action {
             Action::SendSnapshot(_) => "send-snapshot",
             Action::TaintNode(_) => "taint-node",
             Action::UntaintNode(_) => "untaint-node",
+            Action::StopNode(_) => "stop-node",
+            Action::StartNode(_) => "start-node",
             Action::RecoverMember(_) => "recover-member",
         }
     }
@@ -73,6 +75,8 @@ impl Action {
             | Action::DrainNode(_)
             | Action::StopServing(_)
             | Action::RecoverMember(_)
+            | Action::StopNode(_)
+            | Action::StartNode(_)
             | Action::TakeSnapshot(_)
             | Action::SendSnapshot(_)
             | Action::TaintNode(_)
@@ -103,6 +107,8 @@ impl Action {
             | Action::DrainNode(_)
             | Action::StopServing(_)
             | Action::RecoverMember(_)
+            | Action::StopNode(_)
+            | Action::StartNode(_)
             | Action::TakeSnapshot(_)
             | Action::RenewCertificates(_) => true,
             Action::ExportJoinMaterial(_)

@@ -10,6 +10,7 @@ mod kubernetes;
 mod load;
 mod quorum_lost;
 mod quorum_lost_kubernetes;
+mod power;
 mod recovery;
 mod removal;
 mod rotation;

@@ -1,7 +1,7 @@
 //! Dispatch of orders: one file an order, two distributions. Every pair of action and distribution is named, so that a new
 //! action does not compile until each distribution has its answer.
 //!
-//! - [`preflight`], [`install`], [`check`], [`load_balancer`], [`membership`], [`sign_client`], [`serving`], [`probe`], [`renewal`], [`snapshot`]: the same for both;
+//! - [`preflight`], [`install`], [`check`], [`load_balancer`], [`membership`], [`sign_client`], [`serving`], [`probe`], [`renewal`], [`snapshot`], [`power`]: the same for both;
 //! - [`kubeadm`], [`etcd`]: what makes, joins and takes apart a member of that distribution.
 
 pub mod check;
@@ -10,6 +10,7 @@ pub mod install;
 pub mod kubeadm;
 pub mod load_balancer;
 pub mod membership;
+pub mod power;
 pub mod preflight;
 pub mod probe;
 pub mod renewal;
@@ -40,6 +41,8 @@ pub async fn execute(context: &Context) -> Done {
         Action::Reset(order) => reset(context, order, action).await,
         Action::TakeSnapshot(order) => snapshot::run(context, order).await,
         Action::SendSnapshot(order) => snapshot::send::run(context, order).await,
+        Action::StopNode(order) => power::stop(context, order).await,
+        Action::StartNode(_) => power::start(context).await,
         Action::CreateAuthority(_)
         | Action::Init(_)
         | Action::ExportJoinMaterial(_)
@@ -57,7 +60,6 @@ pub async fn execute(context: &Context) -> Done {
         | Action::StopServing(_)
         | Action::TaintNode(_)
         | Action::UntaintNode(_)
-        | Action::RecoverMember(_)
         | Action::ApproveServing(_) => by_distribution(context, action).await,
     }
 }
@@ -145,6 +147,8 @@ async fn of_kubeadm(context: &Context, action: &Action) -> Done {
         | Action::ProbeEndpoint(_)
         | Action::TakeSnapshot(_)
         | Action::SendSnapshot(_)
+        | Action::StopNode(_)
+        | Action::StartNode(_)
         | Action::RenewCertificates(_) => Err(misdirected(action)),
     }
 }
@@ -183,6 +187,8 @@ async fn of_etcd(context: &Context, action: &Action) -> Done {
         | Action::SendSnapshot(_)
         | Action::TaintNode(_)
         | Action::UntaintNode(_)
+        | Action::StopNode(_)
+        | Action::StartNode(_)
         | Action::ApproveServing(_) => Err(misdirected(action)),
     }
 }

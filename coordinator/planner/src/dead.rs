@@ -167,7 +167,7 @@ fn via(facts: &Facts, intent: &Intent, node: &NodeIntent) -> Option<NodeName> {
 
 /// Whom control planes are to look at: who has fallen silent, and who was declared out of service.
 pub fn watched(facts: &Facts, intent: &Intent) -> Vec<NodeName> {
-    if intent.distribution != Distribution::Kubeadm {
+    if intent.distribution != Distribution::Kubeadm || intent.shutdown.is_some() {
         return Vec::new();
     }
     of_kubernetes(intent)

@@ -165,6 +165,8 @@ pub struct Marks {
     pub worker: bool,
     pub manifests: Digest,
     pub configured: BTreeMap<NodeName, Digest>,
+    /// What it runs of this cluster was stopped in order, and is kept down.
+    pub stopped: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -345,6 +347,8 @@ impl Trouble {
             | StepKind::ApproveServing => MAX_ATTEMPTS,
             // Wanted for as long as the node is dead, or back: there is no operation that could fail of it.
             StepKind::TaintNode | StepKind::UntaintNode => u32::MAX,
+            // Wanted for as long as the cluster is to stand still, or to run: half of it is neither.
+            StepKind::StopNode | StepKind::StartNode => u32::MAX,
         };
         self.permanent || self.attempts >= most
     }

@@ -46,6 +46,7 @@ pub fn intent(members: usize) -> Intent {
         leaving: None,
         dead_nodes: crate::dead::DeadNodes::default(),
         recovery: None,
+        shutdown: None,
     }
 }
 

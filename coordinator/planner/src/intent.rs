@@ -4,6 +4,7 @@ use crate::dead::DeadNodes;
 use crate::endpoint::EndpointIntent;
 use crate::leaving::Leaving;
 use crate::recovery::Recovery;
+use crate::shutdown::Shutdown;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -50,6 +51,9 @@ pub struct Intent {
     pub dead_nodes: DeadNodes,
     /// The quorum is lost for good, and what becomes of it.
     pub recovery: Option<Recovery>,
+    /// The cluster is to stand still, or to run again after that.
+    #[serde(default)]
+    pub shutdown: Option<Shutdown>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -12,6 +12,7 @@
 //!   has nothing against it. One slot a cluster ([`facts::Change`]) says whose turn it is, and is kept durably.
 //! - A voter is removed only on an operator's word that stands in the intent ([`leaving`]), through the same slot.
 //! - A quorum is given up in one place only, on an operator's word that stands in the intent ([`recovery`]).
+//! - A cluster stands still only on an operator's word that stands in the intent ([`shutdown`]); then nothing else is done.
 //! - Decisions come from what is observed: a restart needs no memory of a script. Unknown is a value, and unsafe.
 //! - [`quorum`] is the only file with arithmetic on voters.
 //! - [`predict`] unrolls rounds on predicted facts: that is what `quorate plan` prints.
@@ -30,6 +31,7 @@ pub mod renewal;
 pub mod rotation;
 pub mod round;
 pub mod safety;
+pub mod shutdown;
 pub mod side;
 pub mod step;
 pub mod time;

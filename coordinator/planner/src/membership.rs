@@ -70,6 +70,8 @@ pub fn is_membership(kind: StepKind) -> bool {
         | StepKind::StopServing
         | StepKind::TaintNode
         | StepKind::UntaintNode
+        | StepKind::StopNode
+        | StepKind::StartNode
         | StepKind::ApproveServing => false,
     }
 }

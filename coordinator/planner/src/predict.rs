@@ -289,7 +289,11 @@ fn apply_side(facts: &mut Facts, intent: &Intent, step: &SideStep) {
                 marks.configured.remove(&node);
             });
         }
-        SideStep::Drain { .. } | SideStep::TaintNode { .. } | SideStep::UntaintNode { .. } => {}
+        SideStep::Drain { .. }
+        | SideStep::TaintNode { .. }
+        | SideStep::UntaintNode { .. }
+        | SideStep::StopNode { .. }
+        | SideStep::StartNode { .. } => {}
         SideStep::StopServing { node } => {
             let url = intent.node(node).map(|it| it.peer_url.clone());
             let kubernetes = intent.distribution == Distribution::Kubeadm;
@@ -389,6 +393,8 @@ fn apply_endpoint(facts: &mut Facts, intent: &Intent, step: &SideStep) {
         | SideStep::DeleteNode { .. }
         | SideStep::Drain { .. }
         | SideStep::TaintNode { .. }
+        | SideStep::StopNode { .. }
+        | SideStep::StartNode { .. }
         | SideStep::UntaintNode { .. }
         | SideStep::StopServing { .. }
         | SideStep::Reset { .. } => {}

@@ -23,6 +23,9 @@ pub enum Phase {
     Reset,
     Endpoint,
     Renew,
+    Stop,
+    Stopped,
+    Start,
     Leave,
     Ready,
     Failed,
@@ -136,6 +139,9 @@ fn one(
             trouble.last_error
         ));
     }
+    if known.marks.known().is_some_and(|marks| marks.stopped) {
+        return Progress::new(Phase::Stopped, "");
+    }
     if side::joined(facts, node) && !facts.dirty.contains(name) {
         return Progress::new(Phase::Ready, "");
     }
@@ -219,6 +225,9 @@ impl Phase {
             Phase::Reset => "reset",
             Phase::Endpoint => "endpoint",
             Phase::Renew => "renew",
+            Phase::Stop => "stop",
+            Phase::Stopped => "stopped",
+            Phase::Start => "start",
             Phase::Leave => "leave",
             Phase::Ready => "ready",
             Phase::Failed => "failed",
@@ -255,6 +264,8 @@ fn phase_of(kind: StepKind) -> Phase {
         | StepKind::StopServing
         | StepKind::TaintNode
         | StepKind::UntaintNode => Phase::Leave,
+        StepKind::StopNode => Phase::Stop,
+        StepKind::StartNode => Phase::Start,
     }
 }
 
@@ -287,6 +298,8 @@ pub fn describe(kind: StepKind) -> &'static str {
         StepKind::StopServing => "sending its clients elsewhere",
         StepKind::TaintNode => "declaring the dead node out of service",
         StepKind::UntaintNode => "putting the node back into service",
+        StepKind::StopNode => "stopping what it runs of the cluster",
+        StepKind::StartNode => "starting what it runs of the cluster",
         StepKind::Recover => "making a cluster of one from its data",
     }
 }

@@ -9,6 +9,7 @@ use crate::progress::{self, Progress};
 use crate::recovery::{self, Recovery};
 use crate::renewal::{self, Renewing};
 use crate::rotation::{self, Turn};
+use crate::shutdown::{self, Shutdown, Standstill};
 use crate::side;
 use crate::step::{Membership, SideStep, StepKind};
 use crate::time::Time;
@@ -27,6 +28,8 @@ pub struct Round {
     pub departure: Departure,
     /// Nodes that have fallen silent; its steps are among `side`.
     pub dead: Dead,
+    /// Of a cluster that is to stand still, or to run again; its steps are among `side`.
+    pub standstill: Standstill,
     /// The cluster of one that a recovery makes is seen to serve.
     pub recovered: bool,
     pub progress: BTreeMap<NodeName, Progress>,
@@ -45,6 +48,9 @@ pub enum Outcome {
 pub fn next(facts: &Facts, intent: &Intent, now: Time) -> Round {
     if let Some(recovery) = &intent.recovery {
         return of_recovery(facts, intent, recovery, now);
+    }
+    if let Some(shutdown) = &intent.shutdown {
+        return of_shutdown(facts, intent, shutdown, now);
     }
     let mut membership = membership::next(facts, intent, now);
     let mut side = side::steps(facts, intent, now);
@@ -81,6 +87,7 @@ pub fn next(facts: &Facts, intent: &Intent, now: Time) -> Round {
         renewing,
         departure,
         dead,
+        standstill: Standstill::default(),
         recovered: false,
         progress,
         outcome,
@@ -111,8 +118,26 @@ fn of_recovery(facts: &Facts, intent: &Intent, recovery: &Recovery, now: Time) -
         endpoint: Turn::default(),
         renewing: Renewing::default(),
         departure: Departure::default(),
+        standstill: Standstill::default(),
         recovered: rescue.complete,
         outcome,
+    }
+}
+
+/// Nothing else is done meanwhile: nobody joins, is moved, or is taken for dead. It ends in the record, not here.
+fn of_shutdown(facts: &Facts, intent: &Intent, shutdown: &Shutdown, now: Time) -> Round {
+    let standstill = shutdown::next(facts, intent, shutdown, now);
+    Round {
+        membership: Membership::Settled,
+        side: standstill.steps.clone(),
+        endpoint: Turn::default(),
+        renewing: Renewing::default(),
+        departure: Departure::default(),
+        dead: Dead::default(),
+        progress: progress::all(facts, intent, &Membership::Settled, now),
+        standstill,
+        recovered: false,
+        outcome: Outcome::Working,
     }
 }
 
@@ -152,6 +177,8 @@ fn goes_on_while_rotating(step: &SideStep) -> bool {
         | SideStep::StopServing { .. }
         | SideStep::TaintNode { .. }
         | SideStep::UntaintNode { .. }
+        | SideStep::StopNode { .. }
+        | SideStep::StartNode { .. }
         | SideStep::ApproveServing { .. } => true,
         SideStep::Preflight { .. }
         | SideStep::Install { .. }
@@ -253,6 +280,9 @@ fn outcome(
         | progress::Phase::Reset
         | progress::Phase::Endpoint
         | progress::Phase::Renew
+        | progress::Phase::Stop
+        | progress::Phase::Stopped
+        | progress::Phase::Start
         | progress::Phase::Leave => false,
     });
     // Also while it is not known whether all members serve, without which none begins to prove.

@@ -124,6 +124,10 @@ fn node_step(
     if facts.dirty.contains(name) {
         return Some(SideStep::Reset { node: name.clone() });
     }
+    // It was away when its cluster was started.
+    if marks.stopped {
+        return Some(SideStep::StartNode { node: name.clone() });
+    }
     if !joined(facts, node) {
         if !installed(facts, node) && !passed(facts, node) {
             let looked = !known.preflight_fatal.is_empty();

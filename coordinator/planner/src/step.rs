@@ -35,6 +35,8 @@ pub enum StepKind {
     TaintNode,
     UntaintNode,
     Recover,
+    StopNode,
+    StartNode,
 }
 
 impl StepKind {
@@ -54,6 +56,8 @@ impl StepKind {
             | StepKind::SetNames
             | StepKind::SetCarriers
             | StepKind::StopServing
+            | StepKind::StopNode
+            | StepKind::StartNode
             | StepKind::Recover
             | StepKind::Renew => true,
             StepKind::ApplyManifests
@@ -101,6 +105,8 @@ impl StepKind {
             | StepKind::StopServing
             | StepKind::TaintNode
             | StepKind::UntaintNode
+            | StepKind::StopNode
+            | StepKind::StartNode
             | StepKind::Recover
             | StepKind::ApproveServing => false,
         }
@@ -135,6 +141,8 @@ impl StepKind {
             | StepKind::Drain
             | StepKind::TaintNode
             | StepKind::UntaintNode
+            | StepKind::StopNode
+            | StepKind::StartNode
             | StepKind::Recover
             | StepKind::ApproveServing => false,
         }
@@ -229,6 +237,13 @@ pub enum SideStep {
     StopServing {
         node: NodeName,
     },
+    /// Ends all that the node runs of the cluster, which is to stand still.
+    StopNode {
+        node: NodeName,
+    },
+    StartNode {
+        node: NodeName,
+    },
 }
 
 impl SideStep {
@@ -256,6 +271,8 @@ impl SideStep {
             SideStep::StopServing { .. } => StepKind::StopServing,
             SideStep::TaintNode { .. } => StepKind::TaintNode,
             SideStep::UntaintNode { .. } => StepKind::UntaintNode,
+            SideStep::StopNode { .. } => StepKind::StopNode,
+            SideStep::StartNode { .. } => StepKind::StartNode,
         }
     }
 
@@ -274,6 +291,8 @@ impl SideStep {
             | SideStep::Probe { node }
             | SideStep::SetCarriers { node }
             | SideStep::StopServing { node }
+            | SideStep::StopNode { node }
+            | SideStep::StartNode { node }
             | SideStep::Renew { node } => (node, node),
             SideStep::ConfigureNode { node, via }
             | SideStep::DeleteNode { node, via }

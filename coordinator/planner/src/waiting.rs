@@ -121,6 +121,11 @@ pub enum WaitingOn {
         healthy: usize,
         needed: usize,
     },
+    /// Of a cluster that is stopped.
+    StoppedOnReturn(NodeName),
+    NodeNotReady(NodeName),
+    /// An order is at work there.
+    Underway(NodeName),
     /// Back, and not rid of what it had run.
     NotClean {
         node: NodeName,
@@ -306,6 +311,12 @@ impl fmt::Display for WaitingOn {
                 f,
                 "{node} is back; {pods} pods of before have to end there first"
             ),
+            StoppedOnReturn(node) => write!(
+                f,
+                "{node} cannot be reached; if it runs, it is stopped when it can be"
+            ),
+            NodeNotReady(node) => write!(f, "the Node {node} is not Ready"),
+            Underway(node) => write!(f, "{node} is at work"),
             Leaving(node) => write!(f, "{node} is being removed; joins go on after it"),
             Soaking { remaining_ms } => write!(
                 f,

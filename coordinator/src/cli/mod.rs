@@ -35,7 +35,7 @@ use quorate_proto::v1::Problem;
 use std::process::ExitCode;
 use tokio::runtime::{Builder, Runtime};
 use verbs::{
-    Session, access, apply, artifacts, backup, certificates, endpoint, health, local, nodes,
+    Session, access, apply, artifacts, backup, certificates, endpoint, health, local, nodes, power,
     recover, snapshot, tokens, user,
 };
 
@@ -73,6 +73,7 @@ fn runtime(command: &Command) -> Outcome<Runtime> {
         | Command::Check(_)
         | Command::Snapshot(_)
         | Command::Recover(_)
+        | Command::Cluster(_)
         | Command::Kubeconfig(_)
         | Command::Artifacts(_)
         | Command::User(_)
@@ -114,6 +115,7 @@ async fn run(command: Command, console: &Console, places: &Places) -> Result<Exi
         Command::Check(args) => health::check(session, args).await,
         Command::Snapshot(command) => snapshot::run(session, command).await,
         Command::Recover(args) => recover::run(session, args).await,
+        Command::Cluster(command) => power::run(session, command).await,
         Command::Kubeconfig(args) => access::run(session, args).await,
         Command::Artifacts(command) => artifacts::run(session, command).await,
         Command::User(command) => user::run(session, command).await,

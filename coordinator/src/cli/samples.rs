@@ -102,6 +102,7 @@ pub fn status() -> StatusResponse {
     };
     StatusResponse {
         clusters: vec![ClusterStatus {
+            shutdown_unix: 0,
             id: "01j".into(),
             name: "prod".into(),
             distribution: Distribution::Kubeadm as i32,

@@ -123,6 +123,18 @@ pub trait EngineApi: Send + Sync + 'static {
         request: RemovalRequest,
     ) -> Result<ApplyResponse, Problem>;
 
+    async fn plan_power(
+        &self,
+        caller: &str,
+        request: PowerRequest,
+    ) -> Result<PlanPowerResponse, Problem>;
+
+    async fn set_power(
+        &self,
+        caller: &str,
+        request: PowerRequest,
+    ) -> Result<ApplyResponse, Problem>;
+
     async fn plan_recovery(
         &self,
         caller: &str,

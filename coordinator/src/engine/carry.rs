@@ -205,6 +205,8 @@ impl<'a> Carrier<'a> {
             | SideStep::Drain { .. }
             | SideStep::StopServing { .. }
             | SideStep::UntaintNode { .. }
+            | SideStep::StopNode { .. }
+            | SideStep::StartNode { .. }
             | SideStep::ApproveServing { .. } => {
                 let order = self.order(step);
                 self.orders.extend(order);

@@ -28,6 +28,15 @@ pub async fn check(shared: &Arc<Shared>, name: &str) -> Result<CheckResponse, Pr
     };
     let mut lines = Vec::new();
     for record in &records {
+        // Nothing of it is to run, or to be well yet.
+        if let Some(problem) = super::shutdown::in_the_way(record) {
+            lines.push(CheckLine {
+                category: "cluster".into(),
+                node: record.name.clone(),
+                finding: Some(finding("Stopped", Severity::Warning, Some(problem))),
+            });
+            continue;
+        }
         let asked: Vec<_> = record
             .spec
             .nodes

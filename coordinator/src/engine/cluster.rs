@@ -290,13 +290,16 @@ fn allowed_membership(view: &View, membership: &Membership) -> bool {
     }
 }
 
-/// Load balancers follow their members, abandoned nodes are cleaned, and dead ones dealt with, at any time.
+/// Load balancers follow their members, abandoned nodes are cleaned, dead ones dealt with, and those that were away while the cluster
+/// was stopped or started follow it, at any time.
 fn allowed_at_rest(step: &SideStep) -> bool {
     match step {
         SideStep::ConfigureBalancer { .. }
         | SideStep::Reset { .. }
         | SideStep::TaintNode { .. }
         | SideStep::UntaintNode { .. }
+        | SideStep::StopNode { .. }
+        | SideStep::StartNode { .. }
         | SideStep::ApproveServing { .. } => true,
         SideStep::Preflight { .. }
         | SideStep::Install { .. }

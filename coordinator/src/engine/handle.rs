@@ -242,6 +242,22 @@ impl EngineApi for Engine {
         super::leaving::ask::begin(&self.shared, caller, &request).await
     }
 
+    async fn plan_power(
+        &self,
+        _caller: &str,
+        request: PowerRequest,
+    ) -> Result<PlanPowerResponse, Problem> {
+        super::shutdown::ask::plan(&self.shared, &request)
+    }
+
+    async fn set_power(
+        &self,
+        caller: &str,
+        request: PowerRequest,
+    ) -> Result<ApplyResponse, Problem> {
+        super::shutdown::ask::begin(&self.shared, caller, &request).await
+    }
+
     async fn plan_recovery(
         &self,
         _caller: &str,

@@ -70,6 +70,10 @@ pub fn timeout_seconds(kind: StepKind) -> u32 {
         StepKind::Drain => DRAIN_SECONDS + 30,
         // A pod's grace period, and the time that the kubelet takes to notice.
         StepKind::StopServing => 120,
+        // Three rounds of grace periods at most, and a service of systemd's beside.
+        StepKind::StopNode => 300,
+        // A kubelet comes up within kubeadm's own limit, if at all.
+        StepKind::StartNode => 300,
         // The largest database is copied at 20 MiB/s, and etcd reads it.
         StepKind::Recover => 900,
     }
@@ -175,6 +179,10 @@ impl Ground<'_> {
                     for_good: true,
                 }),
             },
+            SideStep::StopNode { .. } => Action::StopNode(StopNode {
+                reason: "the cluster is to stand still".into(),
+            }),
+            SideStep::StartNode { .. } => Action::StartNode(StartNode {}),
             SideStep::SetNames { .. } => Action::SetServingNames(SetServingNames {
                 names: intent.endpoint.wanted_names().into_iter().collect(),
                 drop: intent.endpoint.unwanted_names().into_iter().collect(),

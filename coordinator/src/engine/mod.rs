@@ -8,7 +8,8 @@
 //!
 //! - [`observe`]: reports to facts; [`lower`]: steps to orders: the two places where wire and planner types meet.
 //! - [`cluster`]: the loop; [`view`]: what it looks at; [`carry`]: begins steps; [`results`]: takes results; [`telling`]: tells watchers.
-//! - [`balancer`]: a load balancer's configuration; [`endpoint`]: the endpoint's moves and the certificates; [`leaving`]: nodes that go; [`recovery`]: a quorum that is lost.
+//! - [`balancer`]: a load balancer's configuration; [`endpoint`]: the endpoint's moves and the certificates; [`leaving`]: nodes that go; [`recovery`]: a quorum that is lost;
+//!   [`shutdown`]: a cluster that stands still.
 //! - [`api`]: what operators may call; [`handle`]: does it; [`plan`], [`status`], [`check`]: their answers.
 
 pub mod agents;
@@ -32,6 +33,7 @@ mod recovery;
 mod results;
 mod router;
 pub mod shared;
+mod shutdown;
 mod snapshots;
 mod status;
 mod telling;

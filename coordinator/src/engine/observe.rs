@@ -201,6 +201,8 @@ fn marks(sources: &Sources<'_>, report: &NodeReport) -> Marks {
         } else {
             String::new()
         }),
+        // A load balancer that is nothing else belongs to no cluster by its other marks.
+        stopped: !wire.stopped.is_empty() && wire.stopped == sources.record.id,
         configured: if ours {
             wire.configured_nodes
                 .into_iter()

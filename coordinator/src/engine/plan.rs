@@ -140,6 +140,7 @@ fn new_record(shared: &Shared, spec: Spec) -> ClusterRecord {
         retired: BTreeSet::new(),
         leaving: None,
         recovery: None,
+        shutdown: None,
         formed: false,
         out_of_service: BTreeMap::new(),
     }
@@ -396,6 +397,8 @@ fn wire_side(step: &SideStep, record: &ClusterRecord) -> PlanStep {
         | SideStep::StopServing { .. }
         | SideStep::TaintNode { .. }
         | SideStep::UntaintNode { .. }
+        | SideStep::StopNode { .. }
+        | SideStep::StartNode { .. }
         | SideStep::ApproveServing { .. } => describe(step.kind()).to_owned(),
         SideStep::RestartProxies { nodes, .. } => {
             let nodes: Vec<&str> = nodes.iter().map(|node| node.0.as_str()).collect();
@@ -410,7 +413,7 @@ fn wire_side(step: &SideStep, record: &ClusterRecord) -> PlanStep {
     }
 }
 
-fn action_word(kind: StepKind) -> &'static str {
+pub(super) fn action_word(kind: StepKind) -> &'static str {
     match kind {
         StepKind::Preflight => "preflight",
         StepKind::Install => "install",
@@ -439,6 +442,8 @@ fn action_word(kind: StepKind) -> &'static str {
         StepKind::StopServing => "stop",
         StepKind::TaintNode => "out-of-service",
         StepKind::UntaintNode => "in-service",
+        StepKind::StopNode => "stop",
+        StepKind::StartNode => "start",
         StepKind::Recover => "recover",
     }
 }

@@ -5,6 +5,7 @@ use quorate_planner::endpoint::{Renewal, Rotation};
 use quorate_planner::facts::{Change, OutOfService, Trouble};
 use quorate_planner::leaving::Leaving;
 use quorate_planner::recovery::Recovery;
+use quorate_planner::shutdown::Shutdown;
 use quorate_planner::step::StepKind;
 use quorate_proto::v1::{Finding, Order, Problem};
 use serde::{Deserialize, Serialize};
@@ -49,6 +50,9 @@ pub struct ClusterRecord {
     /// The quorum is lost for good, on an operator's word, and a survivor is to form a cluster of one.
     #[serde(default)]
     pub recovery: Option<Recovery>,
+    /// The cluster stands still, or is being started again, on an operator's word.
+    #[serde(default)]
+    pub shutdown: Option<Shutdown>,
     /// A node has left or been replaced, or the cluster was recovered: the founder may be another machine by now, and nobody forms the
     /// cluster again.
     #[serde(default)]

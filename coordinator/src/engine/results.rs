@@ -167,6 +167,8 @@ impl ClusterLoop {
             | StepKind::RestartProxies
             | StepKind::Renew
             | StepKind::TaintNode
+            | StepKind::StopNode
+            | StepKind::StartNode
             | StepKind::ApproveServing => {}
         }
         let seconds = result.duration_ms as f64 / 1000.0;
@@ -445,7 +447,12 @@ fn is_lost(view: &View, pending: &OrderRecord) -> bool {
         | StepKind::Recover
         | StepKind::Found => node.connected && age > overdue,
         // Safe to run twice and at any time; a node that has died is not waited for.
-        StepKind::SetNames | StepKind::SetCarriers | StepKind::Renew | StepKind::StopServing => {
+        StepKind::SetNames
+        | StepKind::SetCarriers
+        | StepKind::Renew
+        | StepKind::StopServing
+        | StepKind::StopNode
+        | StepKind::StartNode => {
             let gone = !node.connected && view.now.since(node.heard) >= TOUCHED_SILENT_MS;
             gone || age > overdue
         }

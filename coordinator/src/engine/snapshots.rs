@@ -82,7 +82,7 @@ pub async fn run(shared: Arc<Shared>) {
 /// Members change meanwhile, and their machines have other work.
 fn at_work(shared: &Shared, record: &ClusterRecord) -> bool {
     let slot = shared.slot(&record.name).ok().flatten();
-    record.operation.is_some() || slot.is_some()
+    record.operation.is_some() || slot.is_some() || record.shutdown.is_some()
 }
 
 fn members(shared: &Shared, record: &ClusterRecord) -> Vec<MemberView> {
@@ -184,6 +184,11 @@ fn taken(done: OrderDone) -> Result<SnapshotInfo, Problem> {
 }
 
 // ---- what operators ask
+
+/// Whether anybody could save something now.
+pub fn possible(shared: &Shared, record: &ClusterRecord) -> bool {
+    members(shared, record).iter().any(|it| it.able)
+}
 
 pub async fn create(
     shared: &Arc<Shared>,

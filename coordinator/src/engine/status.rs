@@ -13,6 +13,7 @@ use quorate_planner::facts::{Facts, Member, MemberList, Observed};
 use quorate_planner::intent::{Intent, NodeName};
 use quorate_planner::round;
 use quorate_planner::safety;
+use quorate_planner::shutdown::Wanted;
 use quorate_planner::step::Membership;
 use quorate_planner::time::Time;
 use quorate_planner::{progress, quorum};
@@ -56,12 +57,17 @@ fn one(shared: &Shared, record: &ClusterRecord) -> Result<ClusterStatus, Problem
         load_balancers: load_balancers(record, &agents, now),
         certificates: certificates(shared, &agents),
         operation: record.operation.clone().unwrap_or_default(),
-        membership: membership_line(&facts, &round.membership),
+        membership: membership_line(&facts, &round.membership, record.shutdown.is_some()),
         waiting_on: waiting_on(&round),
+        shutdown_unix: record
+            .shutdown
+            .as_ref()
+            .and_then(|it| i64::try_from(it.since.0 / 1_000).ok())
+            .unwrap_or_default(),
     })
 }
 
-/// Of the membership change, of a rotation, of a renewal, of dead nodes.
+/// Of the membership change, of a rotation, of a renewal, of dead nodes, of a stop or a start.
 fn waiting_on(round: &round::Round) -> Vec<String> {
     let membership = match &round.membership {
         Membership::Wait(reasons) => reasons.as_slice(),
@@ -78,12 +84,16 @@ fn waiting_on(round: &round::Round) -> Vec<String> {
         .iter()
         .chain(others)
         .chain(&round.departure.waits)
+        .chain(&round.standstill.waits)
         .chain(&round.dead.waits)
         .map(ToString::to_string)
         .collect()
 }
 
-fn membership_line(facts: &Facts, membership: &Membership) -> String {
+fn membership_line(facts: &Facts, membership: &Membership, stands: bool) -> String {
+    if stands {
+        return String::new();
+    }
     if let Some(change) = &facts.change {
         return format!("{:?} of {} holds the slot", change.kind, change.node).to_lowercase();
     }
@@ -107,6 +117,13 @@ fn health(
     round: &round::Round,
     etcd: &EtcdStatus,
 ) -> &'static str {
+    if let Some(shutdown) = &record.shutdown {
+        return match shutdown.wanted {
+            Wanted::Running => "starting",
+            Wanted::Stopped if round.standstill.complete => "stopped",
+            Wanted::Stopped => "stopping",
+        };
+    }
     if record.founder.is_none() || (record.operation.is_some() && etcd.voters == 0) {
         return "forming";
     }

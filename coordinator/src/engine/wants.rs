@@ -41,6 +41,7 @@ pub fn intent(record: &ClusterRecord) -> Intent {
         leaving: record.leaving.clone(),
         dead_nodes: spec.dead_nodes.clone(),
         recovery: record.recovery.clone(),
+        shutdown: record.shutdown.clone(),
     }
 }
 

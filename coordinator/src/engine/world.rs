@@ -191,6 +191,12 @@ impl World {
             return Some((result, sealed));
         }
         let node = state.nodes.get_mut(name)?;
+        if let Action::TakeSnapshot(a) = &action {
+            result.snapshot = Some(SnapshotInfo {
+                id: a.snapshot.clone(),
+                ..SnapshotInfo::default()
+            });
+        }
         on_node(node, &action, order);
         on_certificate(node, &action, order);
         if matches!(
@@ -356,6 +362,8 @@ fn on_node(node: &mut Node, action: &Action, order: &Order) {
         }
         Action::StartMember(_) => node.etcd_started = true,
         Action::StopServing(_) => node.etcd_started = false,
+        Action::StopNode(_) => power(node, &cluster_id, false),
+        Action::StartNode(_) => power(node, "", true),
         Action::JoinWorker(a) => {
             (marks.cluster_id, marks.worker) = (cluster_id, a.digest.clone());
         }
@@ -391,6 +399,17 @@ fn on_node(node: &mut Node, action: &Action, order: &Order) {
         | Action::UntaintNode(_)
         | Action::ApproveServing(_) => {}
     }
+}
+
+/// As the agent: the mark last, which says whose services are kept down.
+fn power(node: &mut Node, stopped: &str, on: bool) {
+    if !node.marks.init.is_empty() || !node.marks.prepared.is_empty() {
+        node.etcd_started = on;
+    }
+    if let Some(balancer) = &mut node.balancer {
+        balancer.running = on;
+    }
+    node.marks.stopped = stopped.to_owned();
 }
 
 fn on_etcd(state: &mut State, name: &str, action: &Action, order: &Order) -> Result<(), Problem> {
@@ -457,6 +476,8 @@ fn on_etcd(state: &mut State, name: &str, action: &Action, order: &Order) -> Res
         | Action::SendSnapshot(_)
         | Action::TaintNode(_)
         | Action::UntaintNode(_)
+        | Action::StopNode(_)
+        | Action::StartNode(_)
         | Action::ApproveServing(_) => {}
         Action::RecoverMember(a) => recover(state, name, a),
     }

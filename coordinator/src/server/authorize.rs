@@ -34,7 +34,7 @@ const WITHOUT_TENURE: [&str; 4] = [
     "/quorate.v1.Operator/Backup",
 ];
 
-pub const METHODS: [(&str, Allowed); 40] = [
+pub const METHODS: [(&str, Allowed); 42] = [
     ("/quorate.v1.Enrollment/Enroll", Allowed::Anybody),
     ("/quorate.v1.Agent/Session", Allowed::Agents),
     ("/quorate.v1.Agent/FetchArtifact", Allowed::Agents),
@@ -54,9 +54,11 @@ pub const METHODS: [(&str, Allowed); 40] = [
     ("/quorate.v1.Operator/ShowCertificates", Allowed::Readers),
     ("/quorate.v1.Operator/PlanRemoval", Allowed::Readers),
     ("/quorate.v1.Operator/PlanRecovery", Allowed::Readers),
+    ("/quorate.v1.Operator/PlanPower", Allowed::Readers),
     ("/quorate.v1.Operator/ListSnapshots", Allowed::Readers),
     ("/quorate.v1.Operator/Apply", Allowed::Operators),
     ("/quorate.v1.Operator/RemoveNode", Allowed::Operators),
+    ("/quorate.v1.Operator/SetPower", Allowed::Operators),
     ("/quorate.v1.Operator/CreateSnapshot", Allowed::Operators),
     ("/quorate.v1.Operator/RotateEndpoint", Allowed::Operators),
     ("/quorate.v1.Operator/RollBackEndpoint", Allowed::Operators),
@@ -273,6 +275,7 @@ mod tests {
             "ShowCertificates",
             "PlanRemoval",
             "PlanRecovery",
+            "PlanPower",
             "ListSnapshots",
         ];
         let operates = [
@@ -288,6 +291,7 @@ mod tests {
             "RenewClusterCertificates",
             "SetNames",
             "RemoveNode",
+            "SetPower",
             "CreateSnapshot",
         ];
         for path in described() {

@@ -272,6 +272,16 @@ impl Operator for OperatorService {
         answer(self.parts.engine.remove_node(&who, request).await)
     }
 
+    async fn plan_power(&self, request: Request<PowerRequest>) -> Answer<PlanPowerResponse> {
+        let (who, request) = open(request)?;
+        answer(self.parts.engine.plan_power(&who, request).await)
+    }
+
+    async fn set_power(&self, request: Request<PowerRequest>) -> Answer<ApplyResponse> {
+        let (who, request) = open(request)?;
+        answer(self.parts.engine.set_power(&who, request).await)
+    }
+
     async fn plan_recovery(
         &self,
         request: Request<RecoveryRequest>,

@@ -59,7 +59,10 @@ const fn real_ms(action: &Action) -> u64 {
         Action::RenewCertificates(_) => 20_000,
         Action::ApproveServing(_) | Action::TaintNode(_) | Action::UntaintNode(_) => 50,
         Action::DrainNode(_) => 5_000,
-        Action::StopServing(_) | Action::RecoverMember(_) => 2_000,
+        Action::StopServing(_)
+        | Action::RecoverMember(_)
+        | Action::StopNode(_)
+        | Action::StartNode(_) => 2_000,
         // Some hundred MiB.
         Action::TakeSnapshot(_) | Action::SendSnapshot(_) => 2_000,
     }

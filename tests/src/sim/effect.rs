@@ -72,7 +72,11 @@ pub(super) fn carry_out(
         | Action::ApproveServing(_) => {}
         Action::StopServing(_) => machine(state, name)?.etcd_started = false,
         Action::DrainNode(_) => {}
-        Action::ConfigureLoadBalancer(_) | Action::SignClient(_) | Action::RecoverMember(_) => {
+        Action::ConfigureLoadBalancer(_)
+        | Action::SignClient(_)
+        | Action::RecoverMember(_)
+        | Action::StopNode(_)
+        | Action::StartNode(_) => {
             return Err(Problem::new("not-simulated", action.kind()));
         }
     }

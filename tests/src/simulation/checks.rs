@@ -252,6 +252,8 @@ pub fn membership_subject(action: &Action) -> Option<String> {
         | Action::RecoverMember(_)
         | Action::TaintNode(_)
         | Action::UntaintNode(_)
+        | Action::StopNode(_)
+        | Action::StartNode(_)
         | Action::StopServing(_)
         | Action::TakeSnapshot(_)
         | Action::SendSnapshot(_)

@@ -227,6 +227,8 @@ async fn act(worker: &Worker, order: &Order, material: Option<JoinMaterial>) -> 
         | Action::RecoverMember(_)
         | Action::TaintNode(_)
         | Action::UntaintNode(_)
+        | Action::StopNode(_)
+        | Action::StartNode(_)
         | Action::TakeSnapshot(_)
         | Action::SendSnapshot(_)
         | Action::SignClient(_)

@@ -20,7 +20,7 @@ pub mod start;
 pub mod stop;
 #[cfg(test)]
 mod tests;
-mod unit;
+pub mod unit;
 
 use crate::context::Context;
 use crate::paths::Paths;

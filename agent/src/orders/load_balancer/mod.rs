@@ -19,7 +19,7 @@ use quorate_proto::v1::{ConfigureLoadBalancer, Problem};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-const UNIT: &str = "haproxy.service";
+pub const UNIT: &str = "haproxy.service";
 const PROGRAM: &str = "/usr/sbin/haproxy";
 /// Checking reads one file and resolves names.
 const CHECK_WITHIN: Duration = Duration::from_secs(30);

@@ -19,5 +19,8 @@ pub async fn run(context: &Context) -> Result<(), Problem> {
     }
     files::remove(&paths.at(FILE))?;
     // Last: what was cut short is gone on with.
-    marks::update(paths, |marks| marks.load_balancer.clear())
+    marks::update(paths, |marks| {
+        marks.load_balancer.clear();
+        marks.stopped.clear();
+    })
 }

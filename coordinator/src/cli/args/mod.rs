@@ -1,6 +1,7 @@
 //! The command line as clap sees it: the commands here, what they take in [`options`].
 
 mod certificates;
+mod cluster;
 mod endpoint;
 mod node;
 mod options;
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
 pub use certificates::*;
+pub use cluster::*;
 pub use endpoint::*;
 pub use node::*;
 pub use options::*;
@@ -89,6 +91,9 @@ pub enum Command {
     Snapshot(SnapshotCommand),
     /// Restore an etcd cluster that has lost its quorum for good, from its best survivor
     Recover(RecoverArgs),
+    /// Stop a whole cluster, and start it again
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
     /// Get access to a cluster: a kubeconfig, or certificates for etcd
     Kubeconfig(KubeconfigArgs),
     /// Packages, binaries and images that nodes install from
@@ -184,6 +189,12 @@ mod tests {
                 true,
             ),
             ("certificates set-names --add *.example", false),
+            ("cluster stop", false),
+            ("cluster stop prod --no-snapshot --yes --timeout 1h", true),
+            ("cluster stop prod --dry-run -o json", true),
+            ("cluster stop prod --dry-run --yes", false),
+            ("cluster start prod --no-snapshot", false),
+            ("cluster start prod --no-wait", true),
             ("recover", false),
             ("recover --cluster prod --without a,b --without c", true),
             (

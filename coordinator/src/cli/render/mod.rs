@@ -7,6 +7,7 @@ pub mod lists;
 pub mod nodes;
 pub mod operations;
 pub mod plan;
+pub mod power;
 pub mod recovery;
 pub mod removal;
 pub mod rotation;

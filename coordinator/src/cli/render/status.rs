@@ -43,7 +43,9 @@ impl Show for StatusResponse {
 
 /// What scripts ask: is everything as it should be?
 pub fn all_healthy(status: &StatusResponse) -> bool {
-    status.clusters.iter().all(|one| one.health == "healthy")
+    let as_wished = ["healthy", "stopped"];
+    let mut clusters = status.clusters.iter();
+    clusters.all(|one| as_wished.contains(&one.health.as_str()))
 }
 
 fn cluster(status: &ClusterStatus, look: &Look) -> String {
@@ -68,7 +70,10 @@ fn heading(status: &ClusterStatus, etcd: &EtcdStatus, look: &Look) -> String {
         clean(&status.version),
         clean(&endpoint),
         look.paint(Tone::of_state(&status.health), clean(&status.health)),
-        tolerance(etcd),
+        match status.shutdown_unix {
+            0 => tolerance(etcd),
+            since => since_when(ms(since), look),
+        },
     );
     if !status.membership.is_empty() {
         out.push_str(&format!("  membership: {}\n", clean(&status.membership)));
@@ -81,6 +86,12 @@ fn heading(status: &ClusterStatus, etcd: &EtcdStatus, look: &Look) -> String {
         out.push_str(&format!("  under way: quorate operation watch {id}\n"));
     }
     out
+}
+
+/// The word stands for as long as nobody gives another one.
+fn since_when(then_ms: i64, look: &Look) -> String {
+    let ago = relative(look.now_ms, then_ms);
+    format!("since {} ({ago})", rfc3339(then_ms))
 }
 
 /// What may still fail: the number that matters.

@@ -407,6 +407,34 @@ impl Operator for Fake {
         self.started(format!("{verb} {}{dead}", words.join(" ")))
     }
 
+    async fn plan_power(&self, request: Request<PowerRequest>) -> Answer<PlanPowerResponse> {
+        let request = request.into_inner();
+        let step = |node: &str| PlanStage {
+            steps: vec![PlanStep {
+                node: node.to_owned(),
+                ..PlanStep::default()
+            }],
+        };
+        ok(PlanPowerResponse {
+            cluster: request.cluster,
+            revision: 3,
+            on: request.on,
+            stages: vec![step("cp2"), step("cp1")],
+            refusals: self.recovery_refusals.lock().unwrap().clone(),
+            ..PlanPowerResponse::default()
+        })
+    }
+
+    async fn set_power(&self, request: Request<PowerRequest>) -> Answer<ApplyResponse> {
+        let request = request.into_inner();
+        let verb = if request.on { "start" } else { "stop" };
+        let without = match request.without_snapshot {
+            true => " without snapshot",
+            false => "",
+        };
+        self.started(format!("{verb} {}{without}", request.cluster))
+    }
+
     async fn plan_recovery(
         &self,
         request: Request<RecoveryRequest>,

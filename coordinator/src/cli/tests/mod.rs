@@ -10,4 +10,5 @@ mod fake;
 mod harness;
 mod leaving;
 mod listener;
+mod power;
 mod recover;

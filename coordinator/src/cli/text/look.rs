@@ -51,8 +51,8 @@ impl Tone {
             "healthy" | "done" | "ready" | "live" | "up" | "yes" | "connected" | "in-line" => {
                 Tone::Good
             }
-            "degraded" | "forming" | "unknown" | "running" | "syncing" | "waiting" | "expired"
-            | "earlier" | "outside" => Tone::Warn,
+            "degraded" | "forming" | "stopping" | "stopped" | "starting" | "unknown"
+            | "running" | "syncing" | "waiting" | "expired" | "earlier" | "outside" => Tone::Warn,
             "unavailable" | "unhealthy" | "failed" | "revoked" | "lost" | "down" | "no"
             | "stray" => Tone::Bad,
             "used" => Tone::Dim,

@@ -11,6 +11,7 @@ pub mod health;
 pub mod leaving;
 pub mod local;
 pub mod nodes;
+pub mod power;
 pub mod recover;
 mod secret_file;
 pub mod snapshot;

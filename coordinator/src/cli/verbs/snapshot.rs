@@ -20,7 +20,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// The coordinator's own patience with a database of 8 GiB, and a little more.
-const TAKING: Duration = Duration::from_secs(450);
+pub(super) const TAKING: Duration = Duration::from_secs(450);
 
 pub async fn run(session: &Session<'_>, command: SnapshotCommand) -> Outcome<Exit> {
     let (context, mut client) = session.open().await?;

@@ -48,6 +48,9 @@ fn busy(record: &ClusterRecord, what: &str) -> Problem {
 
 /// Joins, other rotations and renewals wait for this one.
 pub fn under_way(record: &ClusterRecord) -> Option<Problem> {
+    if let Some(problem) = crate::engine::shutdown::in_the_way(record) {
+        return Some(problem);
+    }
     if let Some(recovery) = &record.recovery {
         let what = format!("the cluster is being recovered from {}", recovery.node);
         return Some(busy(record, &what).next(format!(

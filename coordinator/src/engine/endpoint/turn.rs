@@ -24,6 +24,9 @@ impl ClusterLoop {
         if self.note_caught_up(view).await? {
             return Ok(true);
         }
+        if let Some(shutdown) = &view.record.shutdown {
+            return self.stands(view, shutdown, &round.standstill).await;
+        }
         if view.operation.is_none() {
             return self.begin_due(view).await;
         }

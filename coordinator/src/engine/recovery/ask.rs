@@ -12,6 +12,7 @@ use crate::store::{Entry, Key, Revision, Transaction};
 use quorate_planner::facts::{Change, ChangeKind, Facts, MemberList};
 use quorate_planner::intent::NodeName;
 use quorate_planner::recovery::Recovery;
+use quorate_planner::shutdown::Wanted;
 use quorate_planner::time::Time;
 use quorate_proto::v1::*;
 use std::collections::BTreeSet;
@@ -102,6 +103,7 @@ pub async fn begin(
         recovery: Some(recovery),
         // Whoever was on the way out is a survivor like the others, or is gone.
         leaving: None,
+        shutdown: None,
         // Nobody else may ever form it.
         formed: true,
         ..record
@@ -231,9 +233,12 @@ fn in_the_way(record: &ClusterRecord, facts: &Facts) -> Option<Problem> {
                 .next("quorate apply -f FILE"),
         );
     }
+    // A start that never comes to a quorum is given up with it.
+    let shutdown = record.shutdown.clone();
     others::under_way(&ClusterRecord {
         leaving: None,
         recovery: None,
+        shutdown: shutdown.filter(|it| it.wanted == Wanted::Stopped),
         ..record.clone()
     })
 }
