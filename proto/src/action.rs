@@ -40,6 +40,7 @@ impl Action {
             Action::UntaintNode(_) => "untaint-node",
             Action::StopNode(_) => "stop-node",
             Action::StartNode(_) => "start-node",
+            Action::CheckStorage(_) => "check-storage",
             Action::RecoverMember(_) => "recover-member",
         }
     }
@@ -77,6 +78,7 @@ impl Action {
             | Action::RecoverMember(_)
             | Action::StopNode(_)
             | Action::StartNode(_)
+            | Action::CheckStorage(_)
             | Action::TakeSnapshot(_)
             | Action::SendSnapshot(_)
             | Action::TaintNode(_)
@@ -109,6 +111,7 @@ impl Action {
             | Action::RecoverMember(_)
             | Action::StopNode(_)
             | Action::StartNode(_)
+            | Action::CheckStorage(_)
             | Action::TakeSnapshot(_)
             | Action::RenewCertificates(_) => true,
             Action::ExportJoinMaterial(_)

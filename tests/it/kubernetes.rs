@@ -1,6 +1,7 @@
 //! The same on real Kubernetes, where a folder of its binaries and images is given (`QUORATE_KUBERNETES`).
 
 use crate::formation::{held_voters, says_nothing_to_do};
+use crate::power;
 use anyhow::{Context, Result, bail, ensure};
 use quorate_tests::lab::{Lab, eventually};
 use quorate_tests::product::load::{Access, serves_as};
@@ -132,7 +133,47 @@ fn three_control_planes_a_worker_and_a_load_balancer() -> Result<()> {
         operations["operations"][0]["rejected_etcd_calls"] == 0,
         "{operations}"
     );
-    Ok(())
+    stops_starts_and_survives_a_power_cut(&fleet)
+}
+
+/// In order by the operator's word, and all at once without one. What was written is there afterwards.
+fn stops_starts_and_survives_a_power_cut(fleet: &Fleet) -> Result<()> {
+    let n1 = fleet.node("n1")?;
+    let put = ["create", "configmap", "kept", "--from-literal=is=here"];
+    kubernetes::kubectl(n1, &put)?;
+    let kept = || {
+        let get = ["get", "configmap", "kept", "-o", "jsonpath={.data.is}"];
+        let value = kubernetes::kubectl(fleet.node("n2")?, &get)?;
+        ensure!(value == "here", "it is {value:?}");
+        Ok(Some(()))
+    };
+    let stop = ["cluster", "stop", "prod", "--yes", "--progress", "plain"];
+    let stopped = fleet.quorate_output(&stop, FORM)?;
+    ensure!(stopped.success(), "{stopped:?}\n{}", fleet.journals());
+    power::says_stopped(fleet)?;
+    for node in ["n1", "n2", "n3", "w1"] {
+        let node = fleet.node(node)?;
+        let runs = node.run(["pidof", "kubelet", "etcd", "kube-apiserver", "kube-proxy"])?;
+        ensure!(!runs.success(), "{node}: {runs:?}");
+        let enabled = node.run(["systemctl", "is-enabled", "kubelet"])?;
+        ensure!(enabled.stdout.trim() == "disabled", "{node}: {enabled:?}");
+    }
+    let start = ["cluster", "start", "prod", "--yes", "--progress", "plain"];
+    let started = fleet.quorate_output(&start, FORM)?;
+    ensure!(started.success(), "{started:?}\n{}", fleet.journals());
+    all_ready(fleet, &["n1", "n2", "n3", "w1"])?;
+    eventually(power::SOON, "what was written", kept)?;
+
+    power::cut_all(fleet)?;
+    power::boot(fleet, &["w1", "n3", "lb", "n1", "co", "n2"])?;
+    eventually(FORM, "prod to be healthy", || {
+        let status = fleet.status("prod")?;
+        let (health, waits) = (&status["health"], &status["waiting_on"]);
+        ensure!(health == "healthy", "{health} {waits}");
+        Ok(Some(()))
+    })?;
+    all_ready(fleet, &["n1", "n2", "n3", "w1"])?;
+    eventually(power::SOON, "what was written", kept)
 }
 
 /// The measured failure of plain kubeadm: after a joiner died no control plane can join any more.

@@ -7,7 +7,7 @@ use quorate_tests::product::{Fleet, etcd, file};
 use std::thread;
 use std::time::Duration;
 
-const SOON: Duration = Duration::from_secs(120);
+pub const SOON: Duration = Duration::from_secs(120);
 /// Between two machines that come back.
 const APART: Duration = Duration::from_secs(3);
 const MEMBERS: [&str; 3] = ["n1", "n2", "n3"];
@@ -52,13 +52,13 @@ fn a_cluster_survives_power_cuts_and_stops_and_starts() -> Result<()> {
     whole(&fleet, &endpoint, "before the cut")
 }
 
-fn cut_all(fleet: &Fleet) -> Result<()> {
+pub fn cut_all(fleet: &Fleet) -> Result<()> {
     let all = fleet.nodes.iter().chain([&fleet.coordinator]);
     all.into_iter().try_for_each(Host::power_cut)
 }
 
 /// In this order; a member alone is not up before another one is.
-fn boot(fleet: &Fleet, order: &[&str]) -> Result<()> {
+pub fn boot(fleet: &Fleet, order: &[&str]) -> Result<()> {
     let host = |name: &str| match name {
         "co" => Ok(&fleet.coordinator),
         name => fleet.node(name),
@@ -118,7 +118,7 @@ fn stop(fleet: &Fleet) -> Result<()> {
 }
 
 /// To people and to scripts: nothing is wrong.
-fn says_stopped(fleet: &Fleet) -> Result<()> {
+pub fn says_stopped(fleet: &Fleet) -> Result<()> {
     let status = fleet.quorate_output(&["status", "prod"], SOON)?;
     ensure!(
         status.success() && status.stdout.contains("stopped, since"),

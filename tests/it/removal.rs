@@ -43,9 +43,31 @@ fn none_failed(counts: &Counts) -> Result<()> {
     Ok(())
 }
 
+/// Storage is well while this is there.
+const STORAGE_OK: &str = "/run/storage-ok";
+
 fn text(fleet: &Fleet, members: &[&str]) -> Result<String> {
     let (members, lb) = (hosts(fleet, members)?, fleet.node("lb1")?);
-    Ok(file::etcd(CLUSTER, &members, Some(lb)))
+    let check = format!("storage: {{check: {{command: [/usr/bin/test, -e, {STORAGE_OK}]}}}}\n");
+    Ok(file::etcd(CLUSTER, &members, Some(lb)) + &check)
+}
+
+/// It is held back while storage says no, still serves, and goes on once that says yes.
+fn leaves_once_storage_is_well(fleet: &Fleet, goes: &str, all: &[&str]) -> Result<()> {
+    let begun = fleet.quorate(&["node", "remove", goes, "--yes", "--no-wait"])?;
+    let why = format!("storage cannot do without {goes}: it ended with 1");
+    eventually(ANSWERED, "storage to hold it back", || {
+        let status = fleet.status(CLUSTER)?;
+        let waits = status["waiting_on"].to_string();
+        Ok(waits.contains(&why).then_some(()))
+    })?;
+    held_voters(fleet.node(goes)?, all)?;
+    for member in all {
+        fleet.node(member)?.write(STORAGE_OK, "", 0o644)?;
+    }
+    let watched = fleet.quorate_output(&["operation", "watch", begun.trim()], LEAVE)?;
+    ensure!(watched.success(), "{watched:?}\n{}", fleet.journals());
+    Ok(())
 }
 
 /// The same file, as an operator would edit it.
@@ -82,7 +104,7 @@ fn the_leader_leaves_comes_back_and_a_dead_member_is_replaced() -> Result<()> {
     let goes = leader(fleet.node("n2")?)?;
     let stay: Vec<&str> = three.into_iter().filter(|it| *it != goes).collect();
     println!("{goes} leads, and leaves");
-    done(&fleet, &["remove", &goes])?;
+    leaves_once_storage_is_well(&fleet, &goes, &three)?;
     held_voters(fleet.node(stay[0])?, &stay)?;
     load.answered(SOME, ANSWERED)?;
     none_failed(&load.counts()).context("the leader left")?;

@@ -1,7 +1,7 @@
 //! Dispatch of orders: one file an order, two distributions. Every pair of action and distribution is named, so that a new
 //! action does not compile until each distribution has its answer.
 //!
-//! - [`preflight`], [`install`], [`check`], [`load_balancer`], [`membership`], [`sign_client`], [`serving`], [`probe`], [`renewal`], [`snapshot`], [`power`]: the same for both;
+//! - [`preflight`], [`install`], [`check`], [`load_balancer`], [`membership`], [`sign_client`], [`serving`], [`probe`], [`renewal`], [`snapshot`], [`power`], [`storage`]: the same for both;
 //! - [`kubeadm`], [`etcd`]: what makes, joins and takes apart a member of that distribution.
 
 pub mod check;
@@ -17,6 +17,7 @@ pub mod renewal;
 pub mod serving;
 pub mod sign_client;
 pub mod snapshot;
+pub mod storage;
 
 use crate::context::{Context, Done, Outcome};
 use crate::host::pair;
@@ -43,6 +44,7 @@ pub async fn execute(context: &Context) -> Done {
         Action::SendSnapshot(order) => snapshot::send::run(context, order).await,
         Action::StopNode(order) => power::stop(context, order).await,
         Action::StartNode(_) => power::start(context).await,
+        Action::CheckStorage(order) => storage::run(context, order).await,
         Action::CreateAuthority(_)
         | Action::Init(_)
         | Action::ExportJoinMaterial(_)
@@ -149,6 +151,7 @@ async fn of_kubeadm(context: &Context, action: &Action) -> Done {
         | Action::SendSnapshot(_)
         | Action::StopNode(_)
         | Action::StartNode(_)
+        | Action::CheckStorage(_)
         | Action::RenewCertificates(_) => Err(misdirected(action)),
     }
 }
@@ -189,6 +192,7 @@ async fn of_etcd(context: &Context, action: &Action) -> Done {
         | Action::UntaintNode(_)
         | Action::StopNode(_)
         | Action::StartNode(_)
+        | Action::CheckStorage(_)
         | Action::ApproveServing(_) => Err(misdirected(action)),
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::intent::{Digest, NodeName};
 use crate::step::StepKind;
+use crate::storage;
 use crate::time::Time;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,6 +60,8 @@ pub struct Facts {
     /// Since when no load balancer has had the node that leaves; none while one has it, or that is not known.
     pub out_since: Option<Time>,
     pub out_of_service: BTreeMap<NodeName, OutOfService>,
+    /// What storage said last of a node that is to go. In memory: after a restart it is asked again.
+    pub storage: Option<storage::Answer>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -349,6 +352,8 @@ impl Trouble {
             StepKind::TaintNode | StepKind::UntaintNode => u32::MAX,
             // Wanted for as long as the cluster is to stand still, or to run: half of it is neither.
             StepKind::StopNode | StepKind::StartNode => u32::MAX,
+            // A no is an answer, and whoever does not answer is asked again.
+            StepKind::CheckStorage => u32::MAX,
         };
         self.permanent || self.attempts >= most
     }

@@ -47,6 +47,7 @@ pub fn intent(members: usize) -> Intent {
         dead_nodes: crate::dead::DeadNodes::default(),
         recovery: None,
         shutdown: None,
+        storage: false,
     }
 }
 

@@ -54,6 +54,9 @@ pub struct Intent {
     /// The cluster is to stand still, or to run again after that.
     #[serde(default)]
     pub shutdown: Option<Shutdown>,
+    /// Storage with a quorum of its own is asked before a node is taken down.
+    #[serde(default)]
+    pub storage: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -18,6 +18,7 @@ use crate::quorum::{self, Replacement};
 use crate::safety;
 use crate::side;
 use crate::step::SideStep;
+use crate::storage::{self, Gate};
 use crate::time::Time;
 use crate::waiting::WaitingOn;
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,9 @@ pub struct Leaving {
     pub dead: bool,
     /// Who takes its place. The same name: another machine, or the same one reinstalled.
     pub successor: Option<NodeName>,
+    /// On the operator's word it goes whatever storage says.
+    #[serde(default)]
+    pub without_storage: bool,
     #[serde(default)]
     pub drained: bool,
     #[serde(default)]
@@ -81,6 +85,7 @@ pub fn next(facts: &Facts, intent: &Intent, now: Time) -> Departure {
     };
     match due(facts, intent, leaving, now) {
         None => departure.complete = true,
+        Some(due) if held_by_storage(facts, intent, leaving, &due, now, &mut departure) => {}
         Some(Due::Member) => departure.removes = true,
         Some(Due::Wait(waits)) => departure.waits = waits,
         Some(Due::Step(step)) => {
@@ -93,6 +98,42 @@ pub fn next(facts: &Facts, intent: &Intent, now: Time) -> Departure {
         }
     }
     departure
+}
+
+/// Before what takes the node down, or gives it up. A change that holds the slot is brought to its end.
+fn held_by_storage(
+    facts: &Facts,
+    intent: &Intent,
+    leaving: &Leaving,
+    due: &Due,
+    now: Time,
+    departure: &mut Departure,
+) -> bool {
+    let takes_down = match due {
+        // Asked while its connections end, so that nobody waits for one and then for the other.
+        Due::Wait(waits) => matches!(waits.as_slice(), [WaitingOn::Draining { .. }]),
+        Due::Member => facts.change.is_none(),
+        Due::Step(step) => matches!(
+            step,
+            SideStep::Drain { .. } | SideStep::StopServing { .. } | SideStep::Reset { .. }
+        ),
+    };
+    let node = intent.node(&leaving.node);
+    let stores = node.is_some_and(|it| it.member || it.worker);
+    if leaving.without_storage || !takes_down || !stores {
+        return false;
+    }
+    match storage::gate(facts, intent, &leaving.node, now) {
+        Gate::Open => false,
+        Gate::Shut { step, waits } => {
+            departure.waits = waits;
+            let running = step
+                .as_ref()
+                .is_some_and(|it| facts.is_running(it.kind(), it.nodes().1));
+            departure.steps.extend(step.filter(|_| !running));
+            true
+        }
+    }
 }
 
 /// The first thing that is not done yet.

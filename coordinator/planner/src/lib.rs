@@ -34,6 +34,7 @@ pub mod safety;
 pub mod shutdown;
 pub mod side;
 pub mod step;
+pub mod storage;
 pub mod time;
 pub mod waiting;
 

@@ -72,6 +72,7 @@ pub fn is_membership(kind: StepKind) -> bool {
         | StepKind::UntaintNode
         | StepKind::StopNode
         | StepKind::StartNode
+        | StepKind::CheckStorage
         | StepKind::ApproveServing => false,
     }
 }

@@ -9,6 +9,7 @@ use crate::rotation::{self, Advance};
 use crate::round::{self, Outcome};
 use crate::safety::{self, STABLE_FOR_MS};
 use crate::step::{Membership, MembershipStep, SideStep};
+use crate::storage::{Answer, Verdict};
 use crate::time::Time;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -294,6 +295,14 @@ fn apply_side(facts: &mut Facts, intent: &Intent, step: &SideStep) {
         | SideStep::UntaintNode { .. }
         | SideStep::StopNode { .. }
         | SideStep::StartNode { .. } => {}
+        // Foretold as a yes that lasts.
+        SideStep::CheckStorage { node, .. } => {
+            facts.storage = Some(Answer {
+                node: node.clone(),
+                at: Time(u64::MAX),
+                verdict: Verdict::Yes,
+            });
+        }
         SideStep::StopServing { node } => {
             let url = intent.node(node).map(|it| it.peer_url.clone());
             let kubernetes = intent.distribution == Distribution::Kubeadm;
@@ -394,6 +403,7 @@ fn apply_endpoint(facts: &mut Facts, intent: &Intent, step: &SideStep) {
         | SideStep::Drain { .. }
         | SideStep::TaintNode { .. }
         | SideStep::StopNode { .. }
+        | SideStep::CheckStorage { .. }
         | SideStep::StartNode { .. }
         | SideStep::UntaintNode { .. }
         | SideStep::StopServing { .. }

@@ -264,6 +264,7 @@ fn phase_of(kind: StepKind) -> Phase {
         | StepKind::StopServing
         | StepKind::TaintNode
         | StepKind::UntaintNode => Phase::Leave,
+        StepKind::CheckStorage => Phase::Leave,
         StepKind::StopNode => Phase::Stop,
         StepKind::StartNode => Phase::Start,
     }
@@ -298,6 +299,7 @@ pub fn describe(kind: StepKind) -> &'static str {
         StepKind::StopServing => "sending its clients elsewhere",
         StepKind::TaintNode => "declaring the dead node out of service",
         StepKind::UntaintNode => "putting the node back into service",
+        StepKind::CheckStorage => "asking storage whether it can do without the node",
         StepKind::StopNode => "stopping what it runs of the cluster",
         StepKind::StartNode => "starting what it runs of the cluster",
         StepKind::Recover => "making a cluster of one from its data",

@@ -287,6 +287,7 @@ fn leaving(n: usize, dead: bool, drained: bool, same: bool) -> crate::leaving::L
         identity: String::new(),
         dead,
         successor: same.then(|| name(&format!("n{n}"))),
+        without_storage: false,
         drained,
         stopped: false,
         reset: false,

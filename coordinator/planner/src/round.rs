@@ -179,6 +179,7 @@ fn goes_on_while_rotating(step: &SideStep) -> bool {
         | SideStep::UntaintNode { .. }
         | SideStep::StopNode { .. }
         | SideStep::StartNode { .. }
+        | SideStep::CheckStorage { .. }
         | SideStep::ApproveServing { .. } => true,
         SideStep::Preflight { .. }
         | SideStep::Install { .. }

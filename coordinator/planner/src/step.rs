@@ -37,6 +37,7 @@ pub enum StepKind {
     Recover,
     StopNode,
     StartNode,
+    CheckStorage,
 }
 
 impl StepKind {
@@ -72,6 +73,7 @@ impl StepKind {
             | StepKind::Drain
             | StepKind::TaintNode
             | StepKind::UntaintNode
+            | StepKind::CheckStorage
             | StepKind::ApproveServing => false,
         }
     }
@@ -108,6 +110,7 @@ impl StepKind {
             | StepKind::StopNode
             | StepKind::StartNode
             | StepKind::Recover
+            | StepKind::CheckStorage
             | StepKind::ApproveServing => false,
         }
     }
@@ -144,6 +147,7 @@ impl StepKind {
             | StepKind::StopNode
             | StepKind::StartNode
             | StepKind::Recover
+            | StepKind::CheckStorage
             | StepKind::ApproveServing => false,
         }
     }
@@ -244,6 +248,11 @@ pub enum SideStep {
     StartNode {
         node: NodeName,
     },
+    /// Asks storage with a quorum of its own whether the node may go.
+    CheckStorage {
+        node: NodeName,
+        via: NodeName,
+    },
 }
 
 impl SideStep {
@@ -273,6 +282,7 @@ impl SideStep {
             SideStep::UntaintNode { .. } => StepKind::UntaintNode,
             SideStep::StopNode { .. } => StepKind::StopNode,
             SideStep::StartNode { .. } => StepKind::StartNode,
+            SideStep::CheckStorage { .. } => StepKind::CheckStorage,
         }
     }
 
@@ -298,6 +308,7 @@ impl SideStep {
             | SideStep::DeleteNode { node, via }
             | SideStep::TaintNode { node, via }
             | SideStep::UntaintNode { node, via }
+            | SideStep::CheckStorage { node, via }
             | SideStep::Drain { node, via } => (via, node),
             SideStep::ApplyManifests { via }
             | SideStep::SetObjects { via }

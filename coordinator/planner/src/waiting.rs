@@ -121,6 +121,16 @@ pub enum WaitingOn {
         healthy: usize,
         needed: usize,
     },
+    /// Storage with a quorum of its own holds a node back.
+    StorageUnhealthy {
+        node: NodeName,
+        detail: String,
+    },
+    StorageUnanswered {
+        node: NodeName,
+        detail: String,
+    },
+    StorageAsked(NodeName),
     /// Of a cluster that is stopped.
     StoppedOnReturn(NodeName),
     NodeNotReady(NodeName),
@@ -311,6 +321,14 @@ impl fmt::Display for WaitingOn {
                 f,
                 "{node} is back; {pods} pods of before have to end there first"
             ),
+            StorageUnhealthy { node, detail } => {
+                write!(f, "storage cannot do without {node}: {detail}")
+            }
+            StorageUnanswered { node, detail } => write!(
+                f,
+                "storage does not say whether it can do without {node}: {detail}"
+            ),
+            StorageAsked(node) => write!(f, "storage is asked whether it can do without {node}"),
             StoppedOnReturn(node) => write!(
                 f,
                 "{node} cannot be reached; if it runs, it is stopped when it can be"

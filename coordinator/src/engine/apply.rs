@@ -4,6 +4,7 @@ use super::operation::{self, Asked};
 use super::plan::{self, Considered};
 use super::records::*;
 use super::shared::{Shared, stored};
+use super::storage;
 use crate::store::{Key, Prefix, Transaction};
 use quorate_planner::intent::Balancing;
 use quorate_planner::round::{self, Outcome};
@@ -29,6 +30,11 @@ pub async fn apply(
         .store
         .entry::<ClusterRecord>(&Key::cluster(&considered.record.name))
         .map_err(stored)?;
+    let wanted = considered.record.spec.storage.as_ref();
+    let before = entry.as_ref().and_then(|it| it.value.spec.storage.as_ref());
+    if let Some(problem) = storage::denied(caller, before, wanted) {
+        return Err(problem);
+    }
     let revision = entry.as_ref().map_or(0, |e| e.value.revision);
     if considered.unchanged {
         if let Some(operation) = entry.as_ref().and_then(|e| e.value.operation.clone()) {

@@ -207,6 +207,7 @@ impl<'a> Carrier<'a> {
             | SideStep::UntaintNode { .. }
             | SideStep::StopNode { .. }
             | SideStep::StartNode { .. }
+            | SideStep::CheckStorage { .. }
             | SideStep::ApproveServing { .. } => {
                 let order = self.order(step);
                 self.orders.extend(order);

@@ -317,6 +317,7 @@ fn allowed_at_rest(step: &SideStep) -> bool {
         | SideStep::RestartProxies { .. }
         | SideStep::Drain { .. }
         | SideStep::StopServing { .. }
+        | SideStep::CheckStorage { .. }
         | SideStep::Renew { .. } => false,
     }
 }

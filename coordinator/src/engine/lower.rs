@@ -3,6 +3,7 @@
 use super::balancer;
 use super::records::ClusterRecord;
 use super::shared::Ids;
+use super::storage;
 use super::wants;
 use crate::spec::resolve::{API_PORT, ETCD_CLIENT_PORT, ETCD_PEER_PORT};
 use crate::spec::{Spec, SpecNode};
@@ -72,6 +73,8 @@ pub fn timeout_seconds(kind: StepKind) -> u32 {
         StepKind::StopServing => 120,
         // Three rounds of grace periods at most, and a service of systemd's beside.
         StepKind::StopNode => 300,
+        // Its own limit ends first: five minutes at most, for each of three questions of one second as a rule.
+        StepKind::CheckStorage => 330,
         // A kubelet comes up within kubeadm's own limit, if at all.
         StepKind::StartNode => 300,
         // The largest database is copied at 20 MiB/s, and etcd reads it.
@@ -183,6 +186,9 @@ impl Ground<'_> {
                 reason: "the cluster is to stand still".into(),
             }),
             SideStep::StartNode { .. } => Action::StartNode(StartNode {}),
+            SideStep::CheckStorage { node, .. } => {
+                Action::CheckStorage(storage::action(spec.storage.as_ref()?, &node.0))
+            }
             SideStep::SetNames { .. } => Action::SetServingNames(SetServingNames {
                 names: intent.endpoint.wanted_names().into_iter().collect(),
                 drop: intent.endpoint.unwanted_names().into_iter().collect(),

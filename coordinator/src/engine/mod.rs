@@ -9,7 +9,7 @@
 //! - [`observe`]: reports to facts; [`lower`]: steps to orders: the two places where wire and planner types meet.
 //! - [`cluster`]: the loop; [`view`]: what it looks at; [`carry`]: begins steps; [`results`]: takes results; [`telling`]: tells watchers.
 //! - [`balancer`]: a load balancer's configuration; [`endpoint`]: the endpoint's moves and the certificates; [`leaving`]: nodes that go; [`recovery`]: a quorum that is lost;
-//!   [`shutdown`]: a cluster that stands still.
+//!   [`shutdown`]: a cluster that stands still; [`storage`]: who is asked before a node is taken down.
 //! - [`api`]: what operators may call; [`handle`]: does it; [`plan`], [`status`], [`check`]: their answers.
 
 pub mod agents;
@@ -36,6 +36,7 @@ pub mod shared;
 mod shutdown;
 mod snapshots;
 mod status;
+mod storage;
 mod telling;
 mod tracker;
 mod view;

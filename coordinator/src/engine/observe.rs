@@ -37,6 +37,8 @@ pub struct Sources<'a> {
     pub proven: &'a BTreeSet<NodeName>,
     /// Whether the operation under way is to prove a foreign load balancer.
     pub verify: bool,
+    /// What storage said last.
+    pub storage: Option<quorate_planner::storage::Answer>,
     pub now: Time,
 }
 
@@ -107,6 +109,7 @@ pub fn facts(sources: &Sources<'_>, tracker: &mut Tracker) -> Facts {
             .iter()
             .map(|(name, out)| (NodeName(name.clone()), out.clone()))
             .collect(),
+        storage: sources.storage.clone(),
     }
 }
 

@@ -173,6 +173,7 @@ pub fn current_facts(
         approved_ms: 0,
         proven: &BTreeSet::new(),
         verify: false,
+        storage: shared.storage.said(&record.name),
         now,
     };
     let mut facts = observe::facts(&sources, &mut Tracker::default());
@@ -399,6 +400,7 @@ fn wire_side(step: &SideStep, record: &ClusterRecord) -> PlanStep {
         | SideStep::UntaintNode { .. }
         | SideStep::StopNode { .. }
         | SideStep::StartNode { .. }
+        | SideStep::CheckStorage { .. }
         | SideStep::ApproveServing { .. } => describe(step.kind()).to_owned(),
         SideStep::RestartProxies { nodes, .. } => {
             let nodes: Vec<&str> = nodes.iter().map(|node| node.0.as_str()).collect();
@@ -444,6 +446,7 @@ pub(super) fn action_word(kind: StepKind) -> &'static str {
         StepKind::UntaintNode => "in-service",
         StepKind::StopNode => "stop",
         StepKind::StartNode => "start",
+        StepKind::CheckStorage => "storage",
         StepKind::Recover => "recover",
     }
 }

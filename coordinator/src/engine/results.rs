@@ -89,7 +89,9 @@ impl ClusterLoop {
     ) -> Result<(), Problem> {
         let mut transaction = Transaction::new().delete(Key::order(&self.cluster, &result.id));
         let succeeded = result.status() == OrderStatus::Succeeded;
-        if succeeded {
+        if pending.step == StepKind::CheckStorage {
+            self.storage_said(view, pending, result);
+        } else if succeeded {
             self.troubles
                 .retain(|t| !(t.kind == pending.step && t.subject.0 == pending.subject));
             transaction = self.succeeded(view, pending, result, transaction);
@@ -169,6 +171,7 @@ impl ClusterLoop {
             | StepKind::TaintNode
             | StepKind::StopNode
             | StepKind::StartNode
+            | StepKind::CheckStorage
             | StepKind::ApproveServing => {}
         }
         let seconds = result.duration_ms as f64 / 1000.0;
@@ -430,6 +433,7 @@ fn is_lost(view: &View, pending: &OrderRecord) -> bool {
         | StepKind::DeleteNode
         | StepKind::TaintNode
         | StepKind::UntaintNode
+        | StepKind::CheckStorage
         | StepKind::ApproveServing => {
             (silent && age > u64::from(pending.order.timeout_seconds) * 1_000) || age > overdue
         }

@@ -4,6 +4,7 @@ use super::agents::{AgentState, Agents};
 use super::cluster::LoopEvent;
 use super::dead::Lives;
 use super::records::{ClusterRecord, FindingsRecord, OperationRecord, OrderRecord, SlotRecord};
+use super::storage::Sayings;
 use crate::store::{Entry, Key, Kind, Prefix, Store, StoreError};
 use quorate_planner::facts::Facts;
 use quorate_planner::intent::Intent;
@@ -51,6 +52,7 @@ pub struct Shared {
     asks: Mutex<BTreeMap<String, Ask>>,
     homes: Mutex<Homes>,
     pub lives: Lives,
+    pub storage: Sayings,
 }
 
 /// Who was asked, and where the answer goes.
@@ -103,6 +105,7 @@ impl Shared {
             asks: Mutex::default(),
             homes: Mutex::default(),
             lives: Lives::default(),
+            storage: Sayings::default(),
         }
     }
 

@@ -138,6 +138,7 @@ impl ClusterLoop {
             membership_ended_ms: self.membership_ended_ms,
             proven: &self.proven,
             verify: durable.operation.as_ref().is_some_and(apply),
+            storage: self.shared.storage.said(&self.cluster),
             now: durable.now,
         };
         let facts = observe::facts(&sources, &mut self.tracker);

@@ -42,6 +42,7 @@ pub fn intent(record: &ClusterRecord) -> Intent {
         dead_nodes: spec.dead_nodes.clone(),
         recovery: record.recovery.clone(),
         shutdown: record.shutdown.clone(),
+        storage: spec.storage.is_some(),
     }
 }
 

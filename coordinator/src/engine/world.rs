@@ -61,6 +61,8 @@ pub struct State {
     pub recovered: BTreeSet<String>,
     /// Snapshots that a recovery went back to.
     pub restored: Vec<String>,
+    /// Why storage cannot do without a node.
+    pub storage: Option<String>,
 }
 
 pub struct World {
@@ -184,6 +186,11 @@ impl World {
         let mut sealed = Vec::new();
         if matches!(action, Action::ExportJoinMaterial(_)) {
             sealed.push(1);
+        }
+        if let (Action::CheckStorage(_), Some(why)) = (&action, &state.storage) {
+            result.status = OrderStatus::Failed as i32;
+            result.problem = Some(Problem::new("storage-unhealthy", why));
+            return Some((result, sealed));
         }
         if state.refused.contains(action.kind()) {
             result.status = OrderStatus::Refused as i32;
@@ -397,6 +404,7 @@ fn on_node(node: &mut Node, action: &Action, order: &Order) {
         | Action::SendSnapshot(_)
         | Action::TaintNode(_)
         | Action::UntaintNode(_)
+        | Action::CheckStorage(_)
         | Action::ApproveServing(_) => {}
     }
 }
@@ -476,6 +484,7 @@ fn on_etcd(state: &mut State, name: &str, action: &Action, order: &Order) -> Res
         | Action::SendSnapshot(_)
         | Action::TaintNode(_)
         | Action::UntaintNode(_)
+        | Action::CheckStorage(_)
         | Action::StopNode(_)
         | Action::StartNode(_)
         | Action::ApproveServing(_) => {}

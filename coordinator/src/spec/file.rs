@@ -30,6 +30,48 @@ pub struct ClusterFile {
     pub snapshots: Snapshots,
     #[serde(default)]
     pub dead_nodes: DeadNodes,
+    #[serde(default)]
+    pub storage: Storage,
+}
+
+/// Storage that has a quorum of its own.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Storage {
+    #[serde(default)]
+    pub check: Option<StorageCheck>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct StorageCheck {
+    #[serde(default)]
+    pub command: Option<Vec<String>>,
+    #[serde(default)]
+    pub rook_ceph: Option<RookCeph>,
+    #[serde(default)]
+    pub on: StorageOn,
+    #[serde(default)]
+    pub timeout: Option<String>,
+}
+
+/// Where it is asked; the only place that is sure to hold the administrator's access.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StorageOn {
+    #[default]
+    ControlPlane,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RookCeph {
+    #[serde(default = "rook_namespace")]
+    pub namespace: String,
+}
+
+fn rook_namespace() -> String {
+    "rook-ceph".to_owned()
 }
 
 /// What is done about nodes that have fallen silent for good.

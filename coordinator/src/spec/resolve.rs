@@ -4,6 +4,7 @@ use super::address;
 use super::dead_nodes;
 use super::file::{self, ClusterFile, DistributionField, Mode, Role};
 use super::snapshots::{self, Snapshots};
+use super::storage::{self, Storage};
 use super::words::{is_label_key, is_label_value, is_reserved, is_subnets, is_word};
 use quorate_planner::dead::DeadNodes;
 use quorate_proto::token::is_dns_name;
@@ -34,6 +35,8 @@ pub struct Spec {
     pub hold: bool,
     #[serde(default)]
     pub snapshots: Snapshots,
+    #[serde(default)]
+    pub storage: Option<Storage>,
     #[serde(default)]
     pub dead_nodes: DeadNodes,
 }
@@ -148,6 +151,7 @@ impl Resolver<'_> {
             apt: self.apt(),
             hold: self.file.install.hold.unwrap_or(true),
             snapshots: self.snapshots(),
+            storage: self.storage(),
             dead_nodes: self.dead_nodes(),
         }
     }
@@ -158,6 +162,17 @@ impl Resolver<'_> {
             Err((field, what)) => {
                 self.wrong(field, what);
                 DeadNodes::default()
+            }
+        }
+    }
+
+    fn storage(&mut self) -> Option<Storage> {
+        let kubeadm = self.file.distribution == DistributionField::Kubeadm;
+        match storage::resolve(&self.file.storage, kubeadm) {
+            Ok(storage) => storage,
+            Err((field, what)) => {
+                self.wrong(field, what);
+                None
             }
         }
     }

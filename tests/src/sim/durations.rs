@@ -62,7 +62,8 @@ const fn real_ms(action: &Action) -> u64 {
         Action::StopServing(_)
         | Action::RecoverMember(_)
         | Action::StopNode(_)
-        | Action::StartNode(_) => 2_000,
+        | Action::StartNode(_)
+        | Action::CheckStorage(_) => 2_000,
         // Some hundred MiB.
         Action::TakeSnapshot(_) | Action::SendSnapshot(_) => 2_000,
     }

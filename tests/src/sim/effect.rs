@@ -76,7 +76,8 @@ pub(super) fn carry_out(
         | Action::SignClient(_)
         | Action::RecoverMember(_)
         | Action::StopNode(_)
-        | Action::StartNode(_) => {
+        | Action::StartNode(_)
+        | Action::CheckStorage(_) => {
             return Err(Problem::new("not-simulated", action.kind()));
         }
     }

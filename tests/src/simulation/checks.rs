@@ -254,6 +254,7 @@ pub fn membership_subject(action: &Action) -> Option<String> {
         | Action::UntaintNode(_)
         | Action::StopNode(_)
         | Action::StartNode(_)
+        | Action::CheckStorage(_)
         | Action::StopServing(_)
         | Action::TakeSnapshot(_)
         | Action::SendSnapshot(_)

@@ -118,6 +118,7 @@ impl Wish {
         let other = successor.filter(|it| it != node);
         RemovalRequest {
             node: name_of(*node),
+            without_storage: false,
             dead: *state == Leaver::Dead,
             replace: successor.is_some(),
             successor: other.map(name_of).unwrap_or_default(),

@@ -229,6 +229,7 @@ async fn act(worker: &Worker, order: &Order, material: Option<JoinMaterial>) -> 
         | Action::UntaintNode(_)
         | Action::StopNode(_)
         | Action::StartNode(_)
+        | Action::CheckStorage(_)
         | Action::TakeSnapshot(_)
         | Action::SendSnapshot(_)
         | Action::SignClient(_)

@@ -15,6 +15,7 @@ fn leaving(node: &str) -> Leaving {
         identity: "id".into(),
         dead: false,
         successor: None,
+        without_storage: false,
         drained: false,
         stopped: false,
         reset: false,

@@ -205,6 +205,7 @@ mod tests {
             ("recover --cluster prod -o json", false),
             ("node remove cp3 --yes --timeout 10m", true),
             ("node remove", false),
+            ("node remove cp3 --without-storage-check --yes", true),
             ("node remove cp3 --dead --dry-run -o json", true),
             ("node remove cp3 -o json", false),
             ("node replace cp3", true),

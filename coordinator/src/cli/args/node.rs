@@ -45,6 +45,9 @@ pub struct LeavingArgs {
     /// The machine is gone for good: do not wait for what only it could do. Refused while it is alive.
     #[arg(long)]
     pub dead: bool,
+    /// Let it go whatever storage says (`storage` of the cluster file): what only this node holds is lost
+    #[arg(long)]
+    pub without_storage_check: bool,
     /// Only show what would be done
     #[arg(long, conflicts_with_all = ["yes", "no_wait", "timeout"])]
     pub dry_run: bool,

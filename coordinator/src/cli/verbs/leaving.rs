@@ -16,6 +16,7 @@ pub async fn remove(session: &Session<'_>, args: RemoveArgs) -> Outcome<Exit> {
     let request = RemovalRequest {
         node: args.name,
         dead: args.leaving.dead,
+        without_storage: args.leaving.without_storage_check,
         ..RemovalRequest::default()
     };
     leave(session, request, args.leaving).await
@@ -25,6 +26,7 @@ pub async fn replace(session: &Session<'_>, args: ReplaceArgs) -> Outcome<Exit> 
     let request = RemovalRequest {
         node: args.old,
         dead: args.leaving.dead,
+        without_storage: args.leaving.without_storage_check,
         replace: true,
         successor: args.new.unwrap_or_default(),
         address: args.address.map(|it| it.to_string()).unwrap_or_default(),

@@ -166,6 +166,7 @@ fn resumed(record: &ClusterRecord, request: &RemovalRequest) -> Option<Leaving> 
     let same = leaving.node.0 == request.node && leaving.successor == wanted(request);
     same.then(|| Leaving {
         dead: leaving.dead || request.dead,
+        without_storage: leaving.without_storage || request.without_storage,
         ..leaving.clone()
     })
 }
@@ -185,6 +186,7 @@ fn fresh(shared: &Shared, request: &RemovalRequest) -> Leaving {
         identity: agent.map(|it| it.node_id).unwrap_or_default(),
         dead: request.dead,
         successor: wanted(request),
+        without_storage: request.without_storage,
         drained: false,
         stopped: false,
         reset: false,
@@ -331,6 +333,11 @@ fn warnings(shared: &Shared, considered: &Considered, effects: &[QuorumEffect]) 
         warnings.push(format!(
             "{} voters tolerate {} failures, the {} that stay tolerate {}",
             first.voters, first.tolerance, last.voters, last.tolerance
+        ));
+    }
+    if leaving.without_storage && wish.spec.storage.is_some() {
+        warnings.push(format!(
+            "storage is not asked whether it can do without {node}: what only {node} holds is lost"
         ));
     }
     let lowest = effects.iter().min_by_key(|it| it.tolerance);

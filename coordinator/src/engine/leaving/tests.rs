@@ -440,3 +440,55 @@ async fn a_killed_engine_ends_the_removal() {
         engine.stop();
     }
 }
+
+/// What storage says holds the removal back, with the reason; a yes lets it go on.
+#[tokio::test(start_paused = true)]
+async fn storage_holds_a_removal_back_until_it_is_well() {
+    let with_check = |members: &[&str]| {
+        let check = "storage: {check: {command: [/usr/local/sbin/storage-ok]}}\n";
+        format!("{}{check}", file(members))
+    };
+    for waived in [false, true] {
+        let world = World::new(&["n1", "n2", "n3", "lb"]);
+        let store = Arc::new(Store::in_memory());
+        let engine = start(&world, &store);
+        let text = with_check(&["n1", "n2", "n3"]);
+        let (operation, _) = apply(&engine, text.clone()).await.expect("applied");
+        done(&engine, &operation).await;
+        let plan = PlanRequest {
+            file: text.replace("storage-ok", "anything"),
+            ..PlanRequest::default()
+        };
+        let shown = engine.plan(WHO, plan.clone()).await.expect("a plan");
+        let request = ApplyRequest {
+            plan: Some(plan),
+            expected_revision: shown.revision,
+        };
+        let denied = engine.apply("operator/bob", request).await;
+        assert_eq!(denied.expect_err("denied").code, "denied-storage-command");
+        world.state().storage = Some("1 of 3 copies".to_owned());
+        let request = RemovalRequest {
+            node: "n3".into(),
+            without_storage: waived,
+            ..RemovalRequest::default()
+        };
+        let operation = begin(&engine, request).await;
+        if !waived {
+            tokio::time::sleep(Duration::from_secs(120)).await;
+            assert_eq!(voters(&world), ["n1", "n2", "n3"]);
+            let status = engine.status("admin/test", StatusRequest::default()).await;
+            let waits = status.expect("a status").clusters[0].waiting_on.join("; ");
+            assert!(
+                waits.contains("cannot do without n3: 1 of 3 copies"),
+                "{waits}"
+            );
+            let stopped = world.state().done.iter().any(|it| it.1 == "stop-serving");
+            assert!(!stopped, "taken down against its word");
+            world.state().storage = None;
+        }
+        done(&engine, &operation).await;
+        assert_eq!(voters(&world), ["n1", "n2"]);
+        let asked = world.state().done.iter().any(|it| it.1 == "check-storage");
+        assert_eq!(asked, !waived);
+    }
+}

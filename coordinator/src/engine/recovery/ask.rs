@@ -12,7 +12,7 @@ use crate::store::{Entry, Key, Revision, Transaction};
 use quorate_planner::facts::{Change, ChangeKind, Facts, MemberList};
 use quorate_planner::intent::NodeName;
 use quorate_planner::recovery::Recovery;
-use quorate_planner::shutdown::Wanted;
+use quorate_planner::shutdown;
 use quorate_planner::time::Time;
 use quorate_proto::v1::*;
 use std::collections::BTreeSet;
@@ -234,11 +234,11 @@ fn in_the_way(record: &ClusterRecord, facts: &Facts) -> Option<Problem> {
         );
     }
     // A start that never comes to a quorum is given up with it.
-    let shutdown = record.shutdown.clone();
+    let stopped = record.shutdown.clone();
     others::under_way(&ClusterRecord {
         leaving: None,
         recovery: None,
-        shutdown: shutdown.filter(|it| it.wanted == Wanted::Stopped),
+        shutdown: stopped.filter(|it| it.wanted == shutdown::Wanted::Stopped),
         ..record.clone()
     })
 }

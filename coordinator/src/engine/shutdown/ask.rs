@@ -5,7 +5,7 @@ use crate::engine::operation::{self, Asked};
 use crate::engine::plan::{action_word, current_facts};
 use crate::engine::records::ClusterRecord;
 use crate::engine::shared::Shared;
-use crate::engine::{apply, snapshots, wants};
+use crate::engine::{apply, snapshots, storage, wants};
 use crate::store::{Entry, Key, Transaction};
 use quorate_planner::facts::{Facts, MemberList, Observed};
 use quorate_planner::intent::{Intent, NodeIntent};
@@ -71,6 +71,10 @@ pub async fn begin(
             operation: String::new(),
             nothing_to_do: true,
         });
+    }
+    if !request.on && record.shutdown.is_none() {
+        let against = storage::against_stopping(shared, &record, &considered.facts).await;
+        against.map_or(Ok(()), Err)?;
     }
     let saves = !request.on && !request.without_snapshot && record.shutdown.is_none();
     if saves && snapshots::possible(shared, &record) {
@@ -191,6 +195,9 @@ fn warnings(shared: &Shared, considered: &Considered, request: &PowerRequest) ->
                 "no member answers with a quorum behind it: etcd cannot be saved before".to_owned()
             }
         });
+    }
+    if record.spec.storage.is_some() && record.shutdown.is_none() {
+        warnings.push("storage is asked first, and may refuse".to_owned());
     }
     if record.spec.is_kubeadm() {
         warnings.push(

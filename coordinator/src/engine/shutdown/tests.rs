@@ -186,3 +186,25 @@ async fn a_failed_snapshot_stops_nothing() {
     done(&engine, &answer.operation).await;
     assert_eq!(runs(&world), Vec::<String>::new());
 }
+
+#[tokio::test(start_paused = true)]
+async fn storage_that_is_not_well_stops_nothing() {
+    let world = World::new(&["n1", "n2", "n3", "lb"]);
+    let store = Arc::new(Store::in_memory());
+    let engine = start(&world, &store);
+    let text = format!("{FILE}storage: {{check: {{command: [/usr/local/sbin/storage-ok]}}}}\n");
+    let (operation, _) = apply(&engine, text).await.expect("applied");
+    done(&engine, &operation).await;
+    world.state().storage = Some("1 of 3 copies".to_owned());
+    let refused = engine
+        .set_power(WHO, asked(false))
+        .await
+        .expect_err("refused");
+    assert_eq!(refused.code, "refused-storage", "{refused}");
+    assert!(refused.what.contains("1 of 3 copies"), "{refused}");
+    assert_eq!(runs(&world).len(), 4);
+    world.state().storage = None;
+    let operation = set(&engine, false).await;
+    done(&engine, &operation).await;
+    assert_eq!(runs(&world), Vec::<String>::new());
+}
