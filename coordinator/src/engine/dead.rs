@@ -44,6 +44,8 @@ pub fn observe(
         Policy::Off => sources.record.out_of_service.is_empty(),
         Policy::Taint => false,
     };
+    // A start ends only once nodes are seen to be ready, whatever is done about dead ones.
+    let off = off && sources.record.shutdown.is_none();
     if off || sources.intent.distribution != Distribution::Kubeadm {
         return;
     }
