@@ -62,6 +62,7 @@ pub async fn execute(context: &Context) -> Done {
         | Action::StopServing(_)
         | Action::TaintNode(_)
         | Action::UntaintNode(_)
+        | Action::RecoverMember(_)
         | Action::ApproveServing(_) => by_distribution(context, action).await,
     }
 }

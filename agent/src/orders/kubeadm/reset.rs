@@ -44,6 +44,7 @@ mod tests {
             load_balancer: "l".to_owned(),
             manifests: "m".to_owned(),
             configured_nodes: [("n".to_owned(), "d".to_owned())].into(),
+            stopped: "c".to_owned(),
         };
         forget(&mut marks);
         let expected = Marks {
