@@ -81,10 +81,14 @@ fn done(facts: &Facts, wish: &Intent, wanted: Wanted, now: Time) -> String {
     assert_eq!(round.membership, Membership::Settled);
     assert_eq!(round.side, round.standstill.steps);
     assert_eq!(round.dead, crate::dead::Dead::default());
-    let step = |step: &SideStep| match step.kind() {
-        StepKind::StopNode => format!("stop {}", step.nodes().1),
-        StepKind::StartNode => format!("start {}", step.nodes().1),
-        other => panic!("{other:?}"),
+    let step = |step: &SideStep| {
+        let stops = step.kind() == StepKind::StopNode;
+        assert!(stops || step.kind() == StepKind::StartNode, "{step:?}");
+        format!(
+            "{} {}",
+            if stops { "stop" } else { "start" },
+            step.nodes().1
+        )
     };
     let steps = round.standstill.steps.iter().map(step);
     let waits = round.standstill.waits.iter().map(|it| format!("{it:?}"));
@@ -93,6 +97,7 @@ fn done(facts: &Facts, wish: &Intent, wanted: Wanted, now: Time) -> String {
 }
 
 type Row = (&'static str, fn(&mut Facts), &'static str);
+type TimedRow = (&'static str, fn(&mut Facts), Time, &'static str);
 
 #[test]
 fn stopping_one_row_a_rule() {
@@ -178,7 +183,7 @@ fn stopping_one_row_a_rule() {
 
 #[test]
 fn starting_one_row_a_rule() {
-    let rows: Vec<(&str, fn(&mut Facts), Time, &str)> = vec![
+    let rows: Vec<TimedRow> = vec![
         (
             "all members at once",
             |_| {},

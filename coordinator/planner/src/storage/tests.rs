@@ -89,15 +89,18 @@ fn one_row_a_rule() {
             Gate::Open => "open".to_owned(),
             Gate::Shut { step, waits } => {
                 let step = step.map(|step| format!("ask through {}", step.nodes().0));
-                let waits = waits.iter().filter_map(|wait| match wait {
-                    WaitingOn::StorageUnhealthy { detail, .. } => Some(format!("no: {detail}")),
-                    WaitingOn::StorageUnanswered { detail, .. } => {
-                        Some(format!("silent: {detail}"))
+                let waits = waits.iter().filter_map(|wait| {
+                    if let WaitingOn::StorageUnhealthy { detail, .. } = wait {
+                        return Some(format!("no: {detail}"));
                     }
-                    WaitingOn::StorageAsked(_) if step.is_some() => None,
-                    WaitingOn::StorageAsked(_) => Some("asked".to_owned()),
-                    WaitingOn::NoMemberToAsk => Some("nobody".to_owned()),
-                    other => panic!("{other:?}"),
+                    if let WaitingOn::StorageUnanswered { detail, .. } = wait {
+                        return Some(format!("silent: {detail}"));
+                    }
+                    if matches!(wait, WaitingOn::StorageAsked(_)) {
+                        return step.is_none().then(|| "asked".to_owned());
+                    }
+                    assert_eq!(wait, &WaitingOn::NoMemberToAsk);
+                    Some("nobody".to_owned())
                 });
                 let waits: Vec<String> = waits.collect();
                 step.into_iter().chain(waits).collect::<Vec<_>>().join(" ")
