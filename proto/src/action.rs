@@ -42,6 +42,7 @@ impl Action {
             Action::StartNode(_) => "start-node",
             Action::CheckStorage(_) => "check-storage",
             Action::RecoverMember(_) => "recover-member",
+            Action::HandOver(_) => "hand-over",
         }
     }
 
@@ -79,6 +80,7 @@ impl Action {
             | Action::StopNode(_)
             | Action::StartNode(_)
             | Action::CheckStorage(_)
+            | Action::HandOver(_)
             | Action::TakeSnapshot(_)
             | Action::SendSnapshot(_)
             | Action::TaintNode(_)
@@ -112,6 +114,8 @@ impl Action {
             | Action::StopNode(_)
             | Action::StartNode(_)
             | Action::CheckStorage(_)
+            // Of the daemon's own rights none would do for a packet filter.
+            | Action::HandOver(_)
             | Action::TakeSnapshot(_)
             | Action::RenewCertificates(_) => true,
             Action::ExportJoinMaterial(_)

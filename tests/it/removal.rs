@@ -4,16 +4,16 @@ use crate::formation::{FORM, fleet, held_voters, hosts};
 use crate::rotation::{ANSWERED, CLUSTER, SOME, balancer};
 use anyhow::{Context, Result, ensure};
 use quorate_tests::lab::{Host, Output, eventually};
-use quorate_tests::product::load::{Access, Counts, Load};
+use quorate_tests::product::load::{Access, Counts, Load, Target};
 use quorate_tests::product::{Fleet, etcd, file};
 use std::time::Duration;
 
 /// What the command ends with when the cluster would lose its quorum.
 const QUORUM: i32 = 7;
-/// A removal gives connections time, and a machine with two cores takes its own.
-const LEAVE: Duration = Duration::from_secs(240);
+/// A removal gives connections time, and a machine with two cores takes its own. The longest is a control plane's replacement.
+const LEAVE: Duration = Duration::from_secs(540);
 /// An agent that says nothing counts as away, at rest, after 45 s.
-const NOTICED: Duration = Duration::from_secs(120);
+pub const NOTICED: Duration = Duration::from_secs(120);
 
 fn node(fleet: &Fleet, words: &[&str]) -> Result<Output> {
     let mut command = vec!["node"];
@@ -22,7 +22,7 @@ fn node(fleet: &Fleet, words: &[&str]) -> Result<Output> {
     fleet.quorate_output(&command, LEAVE)
 }
 
-fn done(fleet: &Fleet, words: &[&str]) -> Result<Output> {
+pub fn done(fleet: &Fleet, words: &[&str]) -> Result<Output> {
     let output = node(fleet, words)?;
     ensure!(
         output.success(),
@@ -36,7 +36,7 @@ fn done(fleet: &Fleet, words: &[&str]) -> Result<Output> {
 }
 
 /// A watch goes through one member and ends with it; requests do not.
-fn none_failed(counts: &Counts) -> Result<()> {
+pub fn none_failed(counts: &Counts) -> Result<()> {
     println!("{counts}");
     ensure!(counts.failed == 0, "clients noticed: {counts}");
     ensure!(counts.ok >= SOME, "too few requests: {counts}");
@@ -46,14 +46,14 @@ fn none_failed(counts: &Counts) -> Result<()> {
 /// Storage is well while this is there.
 const STORAGE_OK: &str = "/run/storage-ok";
 
-fn text(fleet: &Fleet, members: &[&str]) -> Result<String> {
+pub fn text(fleet: &Fleet, members: &[&str]) -> Result<String> {
     let (members, lb) = (hosts(fleet, members)?, fleet.node("lb1")?);
     let check = format!("storage: {{check: {{command: [/usr/bin/test, -e, {STORAGE_OK}]}}}}\n");
     Ok(file::etcd(CLUSTER, &members, Some(lb)) + &check)
 }
 
 /// It is held back while storage says no, still serves, and goes on once that says yes.
-fn leaves_once_storage_is_well(fleet: &Fleet, goes: &str, all: &[&str]) -> Result<()> {
+fn leaves_once_storage_is_well(fleet: &Fleet, goes: &str, all: &[&str]) -> Result<Output> {
     let begun = fleet.quorate(&["node", "remove", goes, "--yes", "--no-wait"])?;
     let why = format!("storage cannot do without {goes}: it ended with 1");
     eventually(ANSWERED, "storage to hold it back", || {
@@ -65,9 +65,10 @@ fn leaves_once_storage_is_well(fleet: &Fleet, goes: &str, all: &[&str]) -> Resul
     for member in all {
         fleet.node(member)?.write(STORAGE_OK, "", 0o644)?;
     }
-    let watched = fleet.quorate_output(&["operation", "watch", begun.trim()], LEAVE)?;
+    let watched =
+        fleet.quorate_output(&["operation", "watch", begun.trim(), "--verbose"], LEAVE)?;
     ensure!(watched.success(), "{watched:?}\n{}", fleet.journals());
-    Ok(())
+    Ok(watched)
 }
 
 /// The same file, as an operator would edit it.
@@ -77,8 +78,19 @@ fn without(text: &str, node: &str) -> String {
     lines.map(|line| format!("{line}\n")).collect()
 }
 
+/// As the agents themselves told it: the leader, and these many others, held their clients meanwhile.
+pub fn handed_over(output: &Output, others: usize) -> Result<()> {
+    let said = format!("{}{}", output.stdout, output.stderr);
+    let held = said.matches("held its clients for").count();
+    ensure!(
+        said.contains("handed the leadership to") && held == others,
+        "{held} of {others} held their clients: {said}"
+    );
+    Ok(())
+}
+
 /// The name of the member that leads, as etcd itself says.
-fn leader(host: &Host) -> Result<String> {
+pub fn leader(host: &Host) -> Result<String> {
     let status = etcd::etcdctl(
         host,
         None,
@@ -104,7 +116,12 @@ fn the_leader_leaves_comes_back_and_a_dead_member_is_replaced() -> Result<()> {
     let goes = leader(fleet.node("n2")?)?;
     let stay: Vec<&str> = three.into_iter().filter(|it| *it != goes).collect();
     println!("{goes} leads, and leaves");
-    leaves_once_storage_is_well(&fleet, &goes, &three)?;
+    // Not only behind the load balancer: writes that followers have forwarded are what a change of the leader loses.
+    for member in hosts(&fleet, &stay)? {
+        load.through(&Target::ip(member, 2379))?;
+    }
+    let output = leaves_once_storage_is_well(&fleet, &goes, &three)?;
+    handed_over(&output, stay.len())?;
     held_voters(fleet.node(stay[0])?, &stay)?;
     load.answered(SOME, ANSWERED)?;
     none_failed(&load.counts()).context("the leader left")?;

@@ -5,6 +5,7 @@ use crate::paths::Paths;
 use quorate_pki::plain_https_client_config;
 use quorate_proto::v1::Problem;
 use rustls::ClientConfig;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -17,6 +18,8 @@ pub const CLIENT_PORT: u16 = 2379;
 pub struct EtcdAccess {
     authority: String,
     tls: Arc<ClientConfig>,
+    /// The address of this machine that calls come from; unset: the kernel's choice.
+    from: Option<IpAddr>,
 }
 
 /// The files of one client certificate.
@@ -55,12 +58,25 @@ impl EtcdAccess {
         Some(EtcdAccess {
             authority: authority.to_owned(),
             tls: self.tls.clone(),
+            from: None,
         })
+    }
+
+    /// The same member, called from this address of the machine.
+    pub fn from(&self, address: IpAddr) -> Self {
+        EtcdAccess {
+            from: Some(address),
+            ..self.clone()
+        }
     }
 
     /// Host and port, IPv6 in brackets.
     pub fn authority(&self) -> &str {
         &self.authority
+    }
+
+    pub(super) fn source(&self) -> Option<IpAddr> {
+        self.from
     }
 
     pub(super) fn tls(&self) -> Arc<ClientConfig> {
@@ -78,6 +94,7 @@ impl EtcdAccess {
         Ok(EtcdAccess {
             authority,
             tls: Arc::new(tls),
+            from: None,
         })
     }
 

@@ -5,8 +5,9 @@ use http::Uri;
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use std::io::{Error, ErrorKind};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tonic::transport::{Channel, Endpoint};
 
@@ -30,12 +31,28 @@ pub(super) fn channel(access: &EtcdAccess, within: Duration) -> Channel {
 }
 
 async fn dial(access: &EtcdAccess) -> Result<TlsStream<TcpStream>, Error> {
-    let stream = TcpStream::connect(access.authority()).await?;
+    let stream = match access.source() {
+        None => TcpStream::connect(access.authority()).await?,
+        Some(source) => connect_from(source, access.authority()).await?,
+    };
     stream.set_nodelay(true)?;
     let host = host_of(access.authority());
     let name = ServerName::try_from(host.to_owned())
         .map_err(|error| Error::new(ErrorKind::InvalidInput, error))?;
     TlsConnector::from(access.tls()).connect(name, stream).await
+}
+
+/// Between addresses of the loopback, which are no names.
+async fn connect_from(source: IpAddr, authority: &str) -> Result<TcpStream, Error> {
+    let to: SocketAddr = authority
+        .parse()
+        .map_err(|error| Error::new(ErrorKind::InvalidInput, error))?;
+    let socket = match to {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.bind((source, 0).into())?;
+    socket.connect(to).await
 }
 
 /// The host without its port and without IPv6's brackets.

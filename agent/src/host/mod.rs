@@ -1,6 +1,7 @@
 //! Files, tools and services of this machine: the only place with effects on it.
 
 pub mod files;
+pub mod hold;
 pub mod pair;
 pub mod service;
 pub mod tool;

@@ -35,6 +35,7 @@ pub async fn execute(context: &Context) -> Done {
         Action::AddMember(order) => membership::add::run(context, order).await,
         Action::PromoteMember(order) => membership::promote::run(context, order).await,
         Action::RemoveMember(order) => membership::remove::run(context, order).await,
+        Action::HandOver(order) => membership::hand_over::run(context, order).await,
         Action::SignClient(order) => sign_client::run(context, order).await,
         Action::SetServingNames(order) => serving::run(context, order).await,
         Action::ProbeEndpoint(order) => probe::run(context, order).await,
@@ -145,6 +146,7 @@ async fn of_kubeadm(context: &Context, action: &Action) -> Done {
         | Action::AddMember(_)
         | Action::PromoteMember(_)
         | Action::RemoveMember(_)
+        | Action::HandOver(_)
         | Action::SignClient(_)
         | Action::SetServingNames(_)
         | Action::ProbeEndpoint(_)
@@ -179,6 +181,7 @@ async fn of_etcd(context: &Context, action: &Action) -> Done {
         | Action::AddMember(_)
         | Action::PromoteMember(_)
         | Action::RemoveMember(_)
+        | Action::HandOver(_)
         | Action::SignClient(_)
         | Action::SetServingNames(_)
         | Action::ProbeEndpoint(_)

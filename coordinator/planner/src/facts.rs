@@ -345,6 +345,7 @@ impl Trouble {
             | StepKind::RestartProxies
             | StepKind::Renew
             | StepKind::Drain
+            | StepKind::HandOver
             | StepKind::StopServing
             | StepKind::Recover
             | StepKind::ApproveServing => MAX_ATTEMPTS,

@@ -2,8 +2,8 @@
 //! observed, so that it goes on wherever it was cut short.
 //!
 //! ```text
-//!   its successor serves ─> no load balancer has it ─> drained ─> connections had time to end ─> it serves nobody
-//!     ─> removed from etcd (the one membership change) ─> reset ─> its Node object deleted ─> complete
+//!   its successor serves ─> no load balancer has it ─> drained ─> connections had time to end ─> it leads no more
+//!     ─> it serves nobody ─> removed from etcd (the one membership change) ─> reset ─> its Node object deleted ─> complete
 //! ```
 //!
 //! What cannot be done on a machine that is gone for good is left out, on the operator's word that it is.
@@ -11,7 +11,7 @@
 #[cfg(test)]
 mod tests;
 
-use crate::facts::{BalancerFacts, Facts, Member, MemberList, Observed};
+use crate::facts::{BalancerFacts, Facts, Member, MemberHealth, MemberList, Observed};
 use crate::intent::{Balancing, Distribution, Intent, NodeIntent, NodeName};
 use crate::membership::held_back;
 use crate::quorum::{self, Replacement};
@@ -63,6 +63,8 @@ pub struct Departure {
 enum Due {
     Wait(Vec<WaitingOn>),
     Step(SideStep),
+    /// Of every voter at once: all of them, or none.
+    HandOver(Vec<SideStep>),
     Member,
 }
 
@@ -88,14 +90,8 @@ pub fn next(facts: &Facts, intent: &Intent, now: Time) -> Departure {
         Some(due) if held_by_storage(facts, intent, leaving, &due, now, &mut departure) => {}
         Some(Due::Member) => departure.removes = true,
         Some(Due::Wait(waits)) => departure.waits = waits,
-        Some(Due::Step(step)) => {
-            let subject = step.nodes().1;
-            if let Some(wait) = held_back(facts, step.kind(), subject, now) {
-                departure.waits.push(wait);
-            } else if !facts.is_running(step.kind(), subject) && facts.failed(subject).is_none() {
-                departure.steps.push(step);
-            }
-        }
+        Some(Due::Step(step)) => together(facts, vec![step], now, &mut departure),
+        Some(Due::HandOver(steps)) => together(facts, steps, now, &mut departure),
     }
     departure
 }
@@ -113,6 +109,7 @@ fn held_by_storage(
         // Asked while its connections end, so that nobody waits for one and then for the other.
         Due::Wait(waits) => matches!(waits.as_slice(), [WaitingOn::Draining { .. }]),
         Due::Member => facts.change.is_none(),
+        Due::HandOver(_) => true,
         Due::Step(step) => matches!(
             step,
             SideStep::Drain { .. } | SideStep::StopServing { .. } | SideStep::Reset { .. }
@@ -134,6 +131,20 @@ fn held_by_storage(
             true
         }
     }
+}
+
+/// None while one of them is under way, or may not be tried.
+fn together(facts: &Facts, steps: Vec<SideStep>, now: Time, departure: &mut Departure) {
+    let held = |step: &SideStep| held_back(facts, step.kind(), step.nodes().1, now);
+    let busy = |step: &SideStep| {
+        let subject = step.nodes().1;
+        facts.is_running(step.kind(), subject) || facts.failed(subject).is_some()
+    };
+    let waits: Vec<WaitingOn> = steps.iter().filter_map(held).collect();
+    if waits.is_empty() && !steps.iter().any(busy) {
+        departure.steps = steps;
+    }
+    departure.waits.extend(waits);
 }
 
 /// The first thing that is not done yet.
@@ -327,11 +338,36 @@ fn hand_over(
     if !against.is_empty() {
         return Some(Due::Wait(against));
     }
+    let steps = leadership(facts, intent, target);
+    if !steps.is_empty() {
+        return Some(Due::HandOver(steps));
+    }
     safety::can_stop(facts.members(), target).then(|| {
         Due::Step(SideStep::StopServing {
             node: node.name.clone(),
         })
     })
+}
+
+/// Of the leader, as it says itself: its own view is from after whatever its node did last. On every voter, as each has clients whose
+/// writes would be lost while nobody leads. The heir is the one of the others that is furthest.
+fn leadership(facts: &Facts, intent: &Intent, target: &Member) -> Vec<SideStep> {
+    let leads = |health: &MemberHealth| health.leader == target.id;
+    let applied = |member: &&Member| member.health.known().map(|health| health.applied);
+    let others = facts.members().iter().filter(|it| it.id != target.id);
+    let heir = others.filter(|it| safety::able(it)).max_by_key(applied);
+    let Some(heir) = heir.filter(|_| target.health.known().is_some_and(leads)) else {
+        return Vec::new();
+    };
+    let voters = facts.members().iter().filter(|member| !member.learner);
+    let nodes = voters.filter_map(|member| intent.by_peer_url(&member.peer_url));
+    nodes
+        .map(|node| SideStep::HandOver {
+            node: node.name.clone(),
+            leader: target.id,
+            heir: heir.id,
+        })
+        .collect()
 }
 
 fn reset(node: &NodeIntent, here: bool) -> Option<Due> {

@@ -67,6 +67,7 @@ pub fn is_membership(kind: StepKind) -> bool {
         | StepKind::RestartProxies
         | StepKind::Renew
         | StepKind::Drain
+        | StepKind::HandOver
         | StepKind::StopServing
         | StepKind::TaintNode
         | StepKind::UntaintNode

@@ -303,6 +303,13 @@ fn apply_side(facts: &mut Facts, intent: &Intent, step: &SideStep) {
                 verdict: Verdict::Yes,
             });
         }
+        SideStep::HandOver { leader, .. } => {
+            if let MemberList::Known(members) = &mut facts.etcd.list {
+                let url = members.iter().find(|it| it.id == *leader);
+                let url = url.map(|it| it.peer_url.clone()).unwrap_or_default();
+                lose(members, &url, true);
+            }
+        }
         SideStep::StopServing { node } => {
             let url = intent.node(node).map(|it| it.peer_url.clone());
             let kubernetes = intent.distribution == Distribution::Kubeadm;
@@ -406,6 +413,7 @@ fn apply_endpoint(facts: &mut Facts, intent: &Intent, step: &SideStep) {
         | SideStep::CheckStorage { .. }
         | SideStep::StartNode { .. }
         | SideStep::UntaintNode { .. }
+        | SideStep::HandOver { .. }
         | SideStep::StopServing { .. }
         | SideStep::Reset { .. } => {}
     }

@@ -261,6 +261,7 @@ fn phase_of(kind: StepKind) -> Phase {
         StepKind::RemoveMember
         | StepKind::DeleteNode
         | StepKind::Drain
+        | StepKind::HandOver
         | StepKind::StopServing
         | StepKind::TaintNode
         | StepKind::UntaintNode => Phase::Leave,
@@ -296,6 +297,7 @@ pub fn describe(kind: StepKind) -> &'static str {
         StepKind::ApproveServing => "approving kubelets' serving certificates",
         StepKind::RemoveMember => "removing it from etcd",
         StepKind::Drain => "moving its pods to other nodes",
+        StepKind::HandOver => "handing etcd's leadership over",
         StepKind::StopServing => "sending its clients elsewhere",
         StepKind::TaintNode => "declaring the dead node out of service",
         StepKind::UntaintNode => "putting the node back into service",

@@ -422,6 +422,12 @@ proptest! {
                 prop_assert!(known && facts.member(&url).is_none(), "resets a member");
             }
             prop_assert!(step.kind() != StepKind::StopServing || leaves);
+            if let SideStep::HandOver { leader, heir, .. } = step {
+                prop_assert!(facts.members().iter().any(|it| it.id == *heir && crate::safety::able(it)), "an heir that cannot lead");
+                let of = facts.members().iter().find(|member| member.id == *leader);
+                let node = of.and_then(|member| intent.by_peer_url(&member.peer_url));
+                prop_assert!(node.is_some_and(|node| intent.is_leaving(&node.name)), "moves a leader that stays");
+            }
         }
         if let Membership::Abandon(node) = &round.membership {
             let url = intent.node(node).map(|n| n.peer_url.clone()).unwrap_or_default();

@@ -174,6 +174,7 @@ fn goes_on_while_rotating(step: &SideStep) -> bool {
         | SideStep::RestartProxies { .. }
         | SideStep::Renew { .. }
         | SideStep::Drain { .. }
+        | SideStep::HandOver { .. }
         | SideStep::StopServing { .. }
         | SideStep::TaintNode { .. }
         | SideStep::UntaintNode { .. }

@@ -31,6 +31,7 @@ pub enum StepKind {
     Renew,
     ApproveServing,
     Drain,
+    HandOver,
     StopServing,
     TaintNode,
     UntaintNode,
@@ -71,6 +72,7 @@ impl StepKind {
             | StepKind::SetObjects
             | StepKind::RestartProxies
             | StepKind::Drain
+            | StepKind::HandOver
             | StepKind::TaintNode
             | StepKind::UntaintNode
             | StepKind::CheckStorage
@@ -104,6 +106,7 @@ impl StepKind {
             | StepKind::RemoveMember
             | StepKind::Renew
             | StepKind::Drain
+            | StepKind::HandOver
             | StepKind::StopServing
             | StepKind::TaintNode
             | StepKind::UntaintNode
@@ -142,6 +145,7 @@ impl StepKind {
             | StepKind::SetObjects
             | StepKind::RestartProxies
             | StepKind::Drain
+            | StepKind::HandOver
             | StepKind::TaintNode
             | StepKind::UntaintNode
             | StepKind::StopNode
@@ -237,6 +241,12 @@ pub enum SideStep {
         node: NodeName,
         via: NodeName,
     },
+    /// Holds this voter's clients while the leadership passes from the member that leaves to another one. Each voter gets one of these.
+    HandOver {
+        node: NodeName,
+        leader: u64,
+        heir: u64,
+    },
     /// Ends a member's service ahead of its removal, in a way that clients follow.
     StopServing {
         node: NodeName,
@@ -277,6 +287,7 @@ impl SideStep {
             SideStep::Renew { .. } => StepKind::Renew,
             SideStep::ApproveServing { .. } => StepKind::ApproveServing,
             SideStep::Drain { .. } => StepKind::Drain,
+            SideStep::HandOver { .. } => StepKind::HandOver,
             SideStep::StopServing { .. } => StepKind::StopServing,
             SideStep::TaintNode { .. } => StepKind::TaintNode,
             SideStep::UntaintNode { .. } => StepKind::UntaintNode,
@@ -300,6 +311,7 @@ impl SideStep {
             | SideStep::SetNames { node }
             | SideStep::Probe { node }
             | SideStep::SetCarriers { node }
+            | SideStep::HandOver { node, .. }
             | SideStep::StopServing { node }
             | SideStep::StopNode { node }
             | SideStep::StartNode { node }

@@ -203,6 +203,7 @@ impl<'a> Carrier<'a> {
             | SideStep::RestartProxies { .. }
             | SideStep::Renew { .. }
             | SideStep::Drain { .. }
+            | SideStep::HandOver { .. }
             | SideStep::StopServing { .. }
             | SideStep::UntaintNode { .. }
             | SideStep::StopNode { .. }

@@ -316,6 +316,7 @@ fn allowed_at_rest(step: &SideStep) -> bool {
         | SideStep::SetCarriers { .. }
         | SideStep::RestartProxies { .. }
         | SideStep::Drain { .. }
+        | SideStep::HandOver { .. }
         | SideStep::StopServing { .. }
         | SideStep::CheckStorage { .. }
         | SideStep::Renew { .. } => false,

@@ -77,6 +77,8 @@ pub fn timeout_seconds(kind: StepKind) -> u32 {
         StepKind::CheckStorage => 330,
         // A kubelet comes up within kubeadm's own limit, if at all.
         StepKind::StartNode => 300,
+        // Some holds of a second each.
+        StepKind::HandOver => 20,
         // The largest database is copied at 20 MiB/s, and etcd reads it.
         StepKind::Recover => 900,
     }
@@ -171,6 +173,10 @@ impl Ground<'_> {
             SideStep::Drain { node, .. } => Action::DrainNode(DrainNode {
                 name: name(node),
                 within_seconds: DRAIN_SECONDS,
+            }),
+            SideStep::HandOver { leader, heir, .. } => Action::HandOver(HandOver {
+                leader: *leader,
+                heir: *heir,
             }),
             SideStep::StopServing { .. } => match &self.record.recovery {
                 None => Action::StopServing(StopServing {

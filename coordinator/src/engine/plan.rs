@@ -395,6 +395,7 @@ fn wire_side(step: &SideStep, record: &ClusterRecord) -> PlanStep {
         | SideStep::SetCarriers { .. }
         | SideStep::Renew { .. }
         | SideStep::Drain { .. }
+        | SideStep::HandOver { .. }
         | SideStep::StopServing { .. }
         | SideStep::TaintNode { .. }
         | SideStep::UntaintNode { .. }
@@ -441,6 +442,7 @@ pub(super) fn action_word(kind: StepKind) -> &'static str {
         StepKind::Renew => "renew",
         StepKind::ApproveServing => "approve",
         StepKind::Drain => "drain",
+        StepKind::HandOver => "hand-over",
         StepKind::StopServing => "stop",
         StepKind::TaintNode => "out-of-service",
         StepKind::UntaintNode => "in-service",

@@ -172,6 +172,7 @@ impl ClusterLoop {
             | StepKind::StopNode
             | StepKind::StartNode
             | StepKind::CheckStorage
+            | StepKind::HandOver
             | StepKind::ApproveServing => {}
         }
         let seconds = result.duration_ms as f64 / 1000.0;
@@ -454,6 +455,7 @@ fn is_lost(view: &View, pending: &OrderRecord) -> bool {
         StepKind::SetNames
         | StepKind::SetCarriers
         | StepKind::Renew
+        | StepKind::HandOver
         | StepKind::StopServing
         | StepKind::StopNode
         | StepKind::StartNode => {

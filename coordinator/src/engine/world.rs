@@ -63,6 +63,8 @@ pub struct State {
     pub restored: Vec<String>,
     /// Why storage cannot do without a node.
     pub storage: Option<String>,
+    /// Members that gave their leadership up.
+    handed_over: BTreeSet<u64>,
 }
 
 pub struct World {
@@ -233,13 +235,14 @@ impl World {
     }
 }
 
-/// The oldest voter that runs.
+/// The oldest voter that runs, before those that have handed over.
 fn leader(state: &State) -> Option<u64> {
     let runs = |m: &&EtcdMember| {
         let node = state.nodes.get(&m.name);
         !m.learner && node.is_some_and(|it| it.alive && it.etcd_started)
     };
-    state.members.iter().filter(runs).map(|m| m.id).min()
+    let ids = state.members.iter().filter(runs).map(|m| m.id);
+    ids.min_by_key(|id| (state.handed_over.contains(id), *id))
 }
 
 fn etcd_view(state: &State, name: &str, now: u64) -> Option<EtcdView> {
@@ -400,6 +403,7 @@ fn on_node(node: &mut Node, action: &Action, order: &Order) {
         | Action::RestartKubeProxy(_)
         | Action::RenewCertificates(_)
         | Action::DrainNode(_)
+        | Action::HandOver(_)
         | Action::TakeSnapshot(_)
         | Action::SendSnapshot(_)
         | Action::TaintNode(_)
@@ -489,6 +493,7 @@ fn on_etcd(state: &mut State, name: &str, action: &Action, order: &Order) -> Res
         | Action::StartNode(_)
         | Action::ApproveServing(_) => {}
         Action::RecoverMember(a) => recover(state, name, a),
+        Action::HandOver(a) => drop(state.handed_over.insert(a.leader)),
     }
     Ok(())
 }

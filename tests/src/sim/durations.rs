@@ -59,6 +59,7 @@ const fn real_ms(action: &Action) -> u64 {
         Action::RenewCertificates(_) => 20_000,
         Action::ApproveServing(_) | Action::TaintNode(_) | Action::UntaintNode(_) => 50,
         Action::DrainNode(_) => 5_000,
+        Action::HandOver(_) => 200,
         Action::StopServing(_)
         | Action::RecoverMember(_)
         | Action::StopNode(_)

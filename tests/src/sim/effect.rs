@@ -71,7 +71,7 @@ pub(super) fn carry_out(
         | Action::UntaintNode(_)
         | Action::ApproveServing(_) => {}
         Action::StopServing(_) => machine(state, name)?.etcd_started = false,
-        Action::DrainNode(_) => {}
+        Action::DrainNode(_) | Action::HandOver(_) => {}
         Action::ConfigureLoadBalancer(_)
         | Action::SignClient(_)
         | Action::RecoverMember(_)

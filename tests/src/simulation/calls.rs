@@ -343,6 +343,14 @@ fn make_expendable(
     Ok(())
 }
 
+pub fn own_member(worker: &Worker) -> Option<u64> {
+    let now = worker.world.now_ms();
+    let state = worker.world.lock();
+    state
+        .sight(&worker.name, now)
+        .map(|(_, sight)| sight.member)
+}
+
 /// A member hands leadership on ahead of its stop. One that does not run leads nobody.
 pub fn give_up_leadership(worker: &Worker) -> Result<(), Problem> {
     worker.world.refresh();

@@ -255,6 +255,7 @@ pub fn membership_subject(action: &Action) -> Option<String> {
         | Action::StopNode(_)
         | Action::StartNode(_)
         | Action::CheckStorage(_)
+        | Action::HandOver(_)
         | Action::StopServing(_)
         | Action::TakeSnapshot(_)
         | Action::SendSnapshot(_)

@@ -189,6 +189,12 @@ async fn act(worker: &Worker, order: &Order, material: Option<JoinMaterial>) -> 
         Action::AddMember(it) => return calls::add(worker, order, it).await,
         Action::PromoteMember(it) => return calls::promote(worker, order, it).await,
         Action::RemoveMember(it) => return calls::remove(worker, order, it).await,
+        Action::HandOver(it) => {
+            worker.take(1, 50).await?;
+            if calls::own_member(worker) == Some(it.leader) {
+                ok!(calls::give_up_leadership(worker));
+            }
+        }
         Action::StopServing(_) => {
             ok!(require(worker, &cluster)?);
             ok!(calls::give_up_leadership(worker));

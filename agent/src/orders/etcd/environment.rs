@@ -10,7 +10,7 @@ const PKI: &str = "/etc/quorate/etcd/pki";
 const PEER_PORT: u16 = 2380;
 const CLIENT_PORT: u16 = crate::etcd::CLIENT_PORT;
 /// Metrics and health, without TLS: where load balancers look.
-pub const METRICS_PORT: u16 = 2381;
+pub const METRICS_PORT: u16 = crate::etcd::gauges::METRICS_PORT;
 /// The largest database that etcd recommends.
 const QUOTA_BYTES: u64 = 8 * 1024 * 1024 * 1024;
 /// Revisions older than this are dropped, hourly; otherwise the database only grows.

@@ -4,6 +4,7 @@
 //! reads again: whether a call whose reply was lost had its effect is seen in the list, never guessed.
 
 pub mod add;
+pub mod hand_over;
 pub mod promote;
 pub mod remove;
 #[cfg(test)]

@@ -169,6 +169,56 @@ fn whatever_is_not_known_is_waited_for() {
     }
 }
 
+/// Every voter's clients are held while the leadership moves; nobody is stopped before it has.
+#[test]
+fn the_leader_hands_over_first_with_the_clients_of_all_voters_held() {
+    for distribution in [Distribution::Etcd, Distribution::Kubeadm] {
+        let (mut facts, mut wish) = scene(distribution, &["n1", "n2"]);
+        word(&mut wish).drained = true;
+        for member in listed(&mut facts) {
+            if let Observed::Known(health) = &mut member.health {
+                health.leader = 3;
+            }
+        }
+        if let Observed::Known(health) = &mut listed(&mut facts)[1].health {
+            health.applied += 1;
+        }
+        let expected: Vec<SideStep> = ["n1", "n2", "n3"]
+            .map(|node| SideStep::HandOver {
+                node: name(node),
+                leader: 3,
+                heir: 2,
+            })
+            .into();
+        assert_eq!(next(&facts, &wish, NOW).steps, expected);
+        // One that is still under way: the others are not held again meanwhile.
+        facts.running = vec![Running {
+            on: name("n1"),
+            kind: StepKind::HandOver,
+            subject: name("n1"),
+        }];
+        assert_eq!(steps(&facts, &wish), []);
+        facts.running.clear();
+        facts.troubles = vec![Trouble {
+            subject: name("n3"),
+            kind: StepKind::HandOver,
+            attempts: 1,
+            last_error: "no".into(),
+            retry_at: NOW.plus(1),
+            permanent: false,
+        }];
+        assert_eq!(steps(&facts, &wish), []);
+        facts.troubles.clear();
+        // Moved, as it says itself.
+        for member in listed(&mut facts) {
+            if let Observed::Known(health) = &mut member.health {
+                health.leader = 1;
+            }
+        }
+        assert_eq!(steps(&facts, &wish), [StepKind::StopServing]);
+    }
+}
+
 #[test]
 fn a_dead_one_is_neither_drained_nor_stopped_nor_reset() {
     for distribution in [Distribution::Etcd, Distribution::Kubeadm] {

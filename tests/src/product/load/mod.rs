@@ -45,6 +45,8 @@ struct Shared {
     access: Access,
     tally: Arc<Tally>,
     ways: Mutex<Vec<Way>>,
+    /// Each request under way holds the one that was here when it was sent.
+    sent: Mutex<Arc<()>>,
 }
 
 /// An address in use.
@@ -61,6 +63,7 @@ impl Load {
             access,
             tally: Arc::default(),
             ways: Mutex::default(),
+            sent: Mutex::default(),
         });
         // Threads inherit the network of the one that starts them.
         let runtime = lab.beside_hosts(|| {
@@ -125,11 +128,16 @@ impl Load {
         self.shared.tally.counts()
     }
 
-    /// Waits until so many more requests have been answered: whatever was just done has been seen by clients.
+    /// Waits until so many more requests have been answered, and all that were sent before: whatever was just done has been seen by
+    /// clients, and a request that was lost then is counted.
     pub fn answered(&self, more: u64, timeout: Duration) -> Result<()> {
         let before = self.counts().ok;
         crate::lab::eventually(timeout, &format!("{more} more answers"), || {
             Ok((self.counts().ok >= before + more).then_some(()))
+        })?;
+        let sent = std::mem::take(&mut *self.shared.sent());
+        crate::lab::eventually(timeout, "the answers to all requests", || {
+            Ok((Arc::strong_count(&sent) == 1).then_some(()))
         })
     }
 
@@ -172,6 +180,10 @@ impl Shared {
     fn ways(&self) -> MutexGuard<'_, Vec<Way>> {
         self.ways.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn sent(&self) -> MutexGuard<'_, Arc<()>> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Round and round: the addresses in turn, each once with a handshake and once without.
@@ -200,9 +212,10 @@ async fn drive(shared: Arc<Shared>, mut stopped: oneshot::Receiver<()>) {
                 continue;
             };
             let (caller, turn) = (Arc::clone(caller), number / callers.len());
+            let sent = Arc::clone(&shared.sent());
             tokio::spawn(async move {
                 caller.call(turn.is_multiple_of(2), turn / 2).await;
-                drop(permit);
+                drop((permit, sent));
             });
             number += 1;
         }
