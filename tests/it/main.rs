@@ -13,6 +13,7 @@ mod quorum_lost;
 mod quorum_lost_kubernetes;
 mod recovery;
 mod removal;
+mod removal_kubernetes;
 mod rotation;
 mod rotation_faults;
 mod rotation_kubernetes;

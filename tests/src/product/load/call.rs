@@ -29,6 +29,10 @@ const BUSY: Duration = Duration::from_secs(1);
 /// Kept connections of an address; a client has few.
 const KEPT: usize = 4;
 const KEY: &[u8] = b"load";
+/// Of the requests to an API server one in so many writes: each costs it as much as several reads.
+const WRITES: usize = 8;
+/// Writers of one object get in each other's way, which would be no fault of the cluster's.
+const OBJECTS: usize = 64;
 
 pub type Body = UnsyncBoxBody<Bytes, Infallible>;
 type Sender = SendRequest<Body>;
@@ -152,6 +156,7 @@ impl Caller {
 
     fn request(&self, turn: usize) -> Request<Body> {
         match self.access.service {
+            Service::Kubernetes if turn.is_multiple_of(WRITES) => self.apply(turn / WRITES),
             Service::Kubernetes => self.get("/api/v1/namespaces/default"),
             Service::Etcd if turn.is_multiple_of(2) => self.grpc("KV/Range", message(&[(1, KEY)])),
             Service::Etcd => {
@@ -179,6 +184,26 @@ impl Caller {
     fn get(&self, path: &str) -> Request<Body> {
         let mut request = Request::new(Full::new(Bytes::new()).boxed_unsync());
         self.address(&mut request, path);
+        request
+    }
+
+    /// Made, or changed where it is there.
+    fn apply(&self, turn: usize) -> Request<Body> {
+        let name = format!("load-{}", turn % OBJECTS);
+        let object = serde_json::json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": name},
+            "data": {"turn": turn.to_string()},
+        });
+        let body = Bytes::from(object.to_string());
+        let mut request = Request::new(Full::new(body).boxed_unsync());
+        *request.method_mut() = http::Method::PATCH;
+        let place = "/api/v1/namespaces/default/configmaps";
+        let path = format!("{place}/{name}?fieldManager=load&force=true");
+        self.address(&mut request, &path);
+        let kind = http::HeaderValue::from_static("application/apply-patch+yaml");
+        request.headers_mut().insert("content-type", kind);
         request
     }
 
@@ -278,7 +303,7 @@ fn grpc_status(headers: &HeaderMap) -> Option<String> {
 
 fn expect_ok(status: StatusCode) -> Result<(), Failure> {
     match status {
-        StatusCode::OK => Ok(()),
+        StatusCode::OK | StatusCode::CREATED => Ok(()),
         StatusCode::TOO_MANY_REQUESTS => Err(Failure::Busy),
         other => Err(Failure::Other(other.to_string())),
     }
