@@ -111,6 +111,17 @@ impl Api {
         }
     }
 
+    /// With options in the body; Ok(false): it was not there, or the options were for another object of this name.
+    pub async fn delete_as(&mut self, path: &str, options: &Value) -> Result<bool, Problem> {
+        let answer = self
+            .send(Method::DELETE, path, Content::Json, options)
+            .await?;
+        match answer.status {
+            404 | 409 => Ok(false),
+            _ => object(path, answer).map(|_| true),
+        }
+    }
+
     async fn send(
         &mut self,
         method: Method,

@@ -130,11 +130,15 @@ async fn answer(
     {
         before(&method, &path, &mut objects);
     }
-    let (status, value) = match (method, objects.get_mut(&path)) {
+    let whole = path.strip_suffix("/status").unwrap_or(&path);
+    let (status, value) = match (method, objects.get_mut(whole)) {
         (_, None) => (404, json!({"message": "not found"})),
         (Method::PATCH | Method::PUT, Some(object)) => change(object, &body),
+        (Method::DELETE, Some(object)) if differs(object, &body) => {
+            (409, json!({"message": "another uid"}))
+        }
         (Method::DELETE, Some(_)) => {
-            objects.remove(&path);
+            objects.remove(whole);
             (200, json!({}))
         }
         (_, Some(object)) => (200, object.clone()),
@@ -142,6 +146,11 @@ async fn answer(
     let mut response = Response::new(Full::new(value.to_string().into()));
     *response.status_mut() = hyper::StatusCode::from_u16(status).expect("status");
     Ok(response)
+}
+
+fn differs(object: &Value, options: &Value) -> bool {
+    let wanted = &options["preconditions"]["uid"];
+    !wanted.is_null() && *wanted != object["metadata"]["uid"]
 }
 
 fn change(object: &mut Value, patch: &Value) -> (u16, Value) {

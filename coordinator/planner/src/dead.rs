@@ -22,6 +22,9 @@ use serde::{Deserialize, Serialize};
 /// Nodes that control planes look at for us at the same time: each costs three reads, twice a second.
 pub const MOST_WATCHED: usize = 16;
 
+/// Two reports of three seconds.
+const LONGEST_SUSPECT_MS: u64 = 6_000;
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Policy {
     #[default]
@@ -53,14 +56,15 @@ impl Default for DeadNodes {
 }
 
 impl DeadNodes {
-    /// An agent that was not heard of for this long is looked at more closely.
+    /// An agent that was not heard of for this long is looked at more closely. From then on its lease is timed: what is later here is
+    /// later for its pods.
     pub fn suspect_ms(&self) -> u64 {
-        self.after_ms / 2
+        self.after_ms.min(LONGEST_SUSPECT_MS)
     }
 
     /// At rest agents report this often, so that one that is a little late is no suspect.
     pub fn report_ms(&self) -> u64 {
-        self.after_ms / 3
+        self.suspect_ms() / 2
     }
 }
 
@@ -91,9 +95,10 @@ pub fn next(facts: &Facts, intent: &Intent, now: Time) -> Dead {
             dead.states.push((node.name.clone(), State::OutOfService));
             match return_of(facts, node, out) {
                 Return::Away => {
-                    let untainted = facts.node(&node.name).life.object.known();
+                    let object = facts.node(&node.name).life.object.known();
+                    let unfinished = object.is_some_and(|it| !it.tainted || it.to_free > 0);
                     let still = acts(intent) && against(facts, intent, node, now).is_empty();
-                    if untainted.is_some_and(|it| !it.tainted) && still {
+                    if unfinished && still {
                         lost.push(node);
                     }
                 }

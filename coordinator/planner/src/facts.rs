@@ -111,6 +111,8 @@ pub struct NodeObject {
     pub tainted: bool,
     /// Pods that are to go and are still there.
     pub terminating: u32,
+    /// Pods that the taint sends away and that nobody has ended by force yet.
+    pub to_free: u32,
 }
 
 /// A node that was declared out of service. Kept durably from before the taint is set until it is off again.

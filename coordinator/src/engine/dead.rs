@@ -170,6 +170,7 @@ impl Witnesses {
                 ready: told.ready,
                 tainted: told.tainted,
                 terminating: told.terminating,
+                to_free: told.to_free,
             }),
             false => Observed::Unknown,
         };

@@ -65,8 +65,9 @@ pub fn timeout_seconds(kind: StepKind) -> u32 {
         StepKind::RestartProxies => 180,
         StepKind::Renew => 300,
         StepKind::ApproveServing => 30,
-        // Two reads and a write. One that is late is decided anew.
-        StepKind::TaintNode | StepKind::UntaintNode => 20,
+        // Two writes for each of a node's pods. One that is late is decided anew.
+        StepKind::TaintNode => 60,
+        StepKind::UntaintNode => 20,
         // kubectl's own limit ends first, and what it has begun is undone.
         StepKind::Drain => DRAIN_SECONDS + 30,
         // A pod's grace period, and the time that the kubelet takes to notice.

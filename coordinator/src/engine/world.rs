@@ -293,6 +293,7 @@ fn kube_view(state: &State, name: &str) -> Option<KubeView> {
             ready: node.alive,
             tainted: node.tainted,
             terminating: node.terminating,
+            to_free: 0,
         })
     });
     Some(KubeView {

@@ -2,6 +2,7 @@
 //! out of service.
 
 use super::super::api::Api;
+use super::pods;
 use jiff::Timestamp;
 use quorate_proto::v1::{NodeLife, Problem};
 use serde_json::{Value, json};
@@ -35,9 +36,9 @@ pub async fn read(api: &mut Api, name: &str) -> Result<Option<NodeLife>, Problem
         return Ok(None);
     };
     let tainted = is_tainted(&node);
-    let terminating = match tainted {
-        false => 0,
-        true => terminating(&api.get(&pods_path(name)).await?.unwrap_or_default()),
+    let (terminating, to_free) = match tainted {
+        false => (0, 0),
+        true => counts(&api.get(&pods_path(name)).await?.unwrap_or_default()),
     };
     Ok(Some(NodeLife {
         name: name.to_owned(),
@@ -45,6 +46,7 @@ pub async fn read(api: &mut Api, name: &str) -> Result<Option<NodeLife>, Problem
         ready: is_ready(&node),
         tainted,
         terminating,
+        to_free,
     }))
 }
 
@@ -65,10 +67,14 @@ pub fn is_tainted(node: &Value) -> bool {
     taints(node).iter().any(is_it)
 }
 
-fn terminating(pods: &Value) -> u32 {
-    let pods = pods["items"].as_array().into_iter().flatten();
+/// Pods that are to go, and those that nobody has ended by force yet.
+fn counts(list: &Value) -> (u32, u32) {
+    let pods = list["items"].as_array().into_iter().flatten();
     let going = pods.filter(|pod| pod["metadata"]["deletionTimestamp"].is_string());
-    u32::try_from(going.count()).unwrap_or(u32::MAX)
+    let to_free = pods::to_free(list, &out_of_service());
+    let to_free = to_free.iter().filter(|pod| !pods::is_forced(pod));
+    let count = |it: usize| u32::try_from(it).unwrap_or(u32::MAX);
+    (count(going.count()), count(to_free.count()))
 }
 
 fn taints(node: &Value) -> Vec<Value> {
@@ -76,6 +82,10 @@ fn taints(node: &Value) -> Vec<Value> {
         .as_array()
         .cloned()
         .unwrap_or_default()
+}
+
+pub fn out_of_service() -> Value {
+    json!({"key": KEY, "value": VALUE, "effect": EFFECT})
 }
 
 fn is_it(taint: &Value) -> bool {
@@ -88,7 +98,7 @@ pub fn taint(node: &Value) -> Option<Value> {
     if taints.iter().any(is_it) {
         return None;
     }
-    taints.push(json!({"key": KEY, "value": VALUE, "effect": EFFECT}));
+    taints.push(out_of_service());
     Some(patch(node, &taints, json!("true")))
 }
 
@@ -129,9 +139,10 @@ mod tests {
         let node = |status: &str| json!({"status": {"conditions": [{"type": "DiskPressure", "status": "True"}, {"type": "Ready", "status": status}]}});
         assert!(is_ready(&node("True")) && !is_ready(&node("Unknown")));
         let pods = json!({"items": [
-            {"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}},
+            {"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 30}},
+            {"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 0}},
             {"metadata": {}},
         ]});
-        assert_eq!(terminating(&pods), 1);
+        assert_eq!(counts(&pods), (2, 2));
     }
 }

@@ -2,13 +2,14 @@
 //!
 //! - [`kubeadm_config`], [`cluster_info`], [`kube_proxy`]: in the order in which an endpoint moves through them;
 //! - [`outside`]: settings of others; [`tokens`]: which bootstrap tokens sign; [`serving_requests`]: what kubelets ask for;
-//! - [`life`]: whether a node lives, and the taint of one that does not.
+//! - [`life`]: whether a node lives, and the taint of one that does not; [`pods`]: what is freed then.
 
 pub mod cluster_info;
 pub mod kube_proxy;
 pub mod kubeadm_config;
 pub mod life;
 pub mod outside;
+pub mod pods;
 pub mod serving_requests;
 pub mod tokens;
 

@@ -216,10 +216,17 @@ fn it_is_not_tainted_twice_and_again_if_the_taint_is_gone() {
     facts.running.clear();
     facts.out_of_service.insert(name("n5"), out());
     assert_eq!(next(&facts, &intent, NOW).steps, [taint("n5")]);
-    life(&mut facts, "n5").object = Observed::Known(NodeObject {
+    let tainted = NodeObject {
         tainted: true,
         ..NodeObject::default()
+    };
+    life(&mut facts, "n5").object = Observed::Known(NodeObject {
+        to_free: 1,
+        ..tainted
     });
+    let steps = next(&facts, &intent, NOW).steps;
+    assert_eq!(steps, [taint("n5")], "and as long as pods are not freed");
+    life(&mut facts, "n5").object = Observed::Known(tainted);
     assert!(next(&facts, &intent, NOW).steps.is_empty());
 }
 
@@ -239,6 +246,7 @@ fn it_returns_to_service_when_all_shows_that_it_is_back() {
                 ready: true,
                 tainted: true,
                 terminating: 0,
+                to_free: 0,
             }),
         };
         change(&mut facts, &mut intent);
@@ -275,6 +283,7 @@ fn it_returns_to_service_when_all_shows_that_it_is_back() {
                 ready: true,
                 tainted: true,
                 terminating: 2,
+                to_free: 0,
             });
         }),
     ];
