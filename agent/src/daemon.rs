@@ -3,6 +3,7 @@
 use crate::fetch::FromCoordinator;
 use crate::host::{files, pair};
 use crate::identity::AgentIdentity;
+use crate::isolation::{self, Isolation};
 use crate::link::Link;
 use crate::link::dial::Dialer;
 use crate::link::outbox::Outbox;
@@ -37,7 +38,9 @@ pub async fn run(paths: Paths) -> Result<(), Problem> {
     let outbox = Arc::new(Outbox::default());
     let (announced, announced_here) = watch::channel(Vec::new());
     let (redial, redial_here) = watch::channel(());
-    let settings = settings(&paths, &identity, &outbox, announced);
+    let isolation = Arc::new(Isolation::new(paths.clone()));
+    isolation::start(isolation.clone(), identity.node_name.clone(), stop.clone())?;
+    let settings = settings(&paths, &identity, &outbox, announced, isolation);
     let runner = Runner::start(settings, outbox.clone()).await?;
     let material = Arc::new(Hot::new(identity.material.clone()));
     let link = Link {
@@ -110,6 +113,7 @@ fn settings(
     identity: &AgentIdentity,
     outbox: &Arc<Outbox>,
     announced: watch::Sender<Vec<String>>,
+    isolation: Arc<Isolation>,
 ) -> Settings {
     let executor = Arc::new(executor(paths));
     let short = Arc::new(InPlace {
@@ -141,6 +145,7 @@ fn settings(
             Box::pin(async move { observer.report(sequence, &pace, anew).await })
         }),
         announced,
+        isolation,
         on_change: Box::new(move |state| {
             if let Err(problem) = LinkStatus::of(state).store(&shown) {
                 tracing::warn!(%problem, "the status was not stored");

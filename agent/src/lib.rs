@@ -7,7 +7,7 @@
 //!   [`runner`]: runs an order in a transient unit or in place, and re-attaches after a restart.
 //! - [`orders`]: one file an order; [`observe`]: what the agent sees, read only.
 //! - [`host`]: files, tools and services of this machine, the only place with effects;
-//!   [`etcd`]: client of the local etcd; [`kube`]: calls to the API server of this host.
+//!   [`isolation`]: stops the pods of a node that nobody can see; [`etcd`]: client of the local etcd; [`kube`]: calls to the API server of this host.
 
 #[cfg(test)]
 mod boundary;
@@ -23,6 +23,7 @@ mod fuzz;
 pub mod host;
 pub mod identity;
 pub mod inbox;
+pub mod isolation;
 pub mod journal;
 pub mod kube;
 pub mod link;

@@ -17,7 +17,9 @@ use backoff::{Backoff, Ended};
 use dial::Dialer;
 use failure::Failure;
 use outbox::Outbox;
-use quorate_proto::v1::{Delivery, Hello, NodeReport, OrderResult, Pace, Problem, Welcome};
+use quorate_proto::v1::{
+    Delivery, Hello, Isolation, NodeReport, OrderResult, Pace, Problem, Welcome,
+};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -37,6 +39,10 @@ pub trait Handler: Send + Sync + 'static {
     /// `pace`: what the coordinator last asked for in this session. `anew`: nothing is to be told from memory, as an order has ended.
     async fn report(&self, sequence: u64, pace: Pace, anew: bool) -> NodeReport;
     fn changed(&self, _state: &LinkState) {}
+    /// The coordinator has heard what was sent at that time, by the boot's clock.
+    fn heard(&self, _sent_ms: u64) {}
+    /// The node's duty to stop its pods, as the coordinator has it.
+    fn isolation(&self, _told: &Isolation) {}
 }
 
 #[derive(Clone, Debug)]

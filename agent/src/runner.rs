@@ -16,14 +16,15 @@ mod work;
 
 use crate::host::files;
 use crate::inbox::{self, Decision, Fence, is_order_id};
+use crate::isolation::Isolation;
 use crate::journal::Journal;
 use crate::link::outbox::Outbox;
 use crate::link::{Handler, LinkState};
 use crate::paths::Paths;
 use prost::Message;
 use quorate_proto::v1::{
-    Delivery, Hello, JoinMaterial, NodeReport, Order, OrderDone, OrderResult, OrderStatus, Pace,
-    Problem, Welcome,
+    self, Delivery, Hello, JoinMaterial, NodeReport, Order, OrderDone, OrderResult, OrderStatus,
+    Pace, Problem, Welcome,
 };
 use std::future::Future;
 use std::pin::Pin;
@@ -78,6 +79,7 @@ pub struct Settings {
     /// Endpoints that a coordinator announces, for who keeps the identity.
     pub announced: watch::Sender<Vec<String>>,
     pub on_change: Box<dyn Fn(&LinkState) + Send + Sync>,
+    pub isolation: Arc<Isolation>,
 }
 
 pub struct Runner {
@@ -284,6 +286,14 @@ impl Handler for Runner {
 
     fn changed(&self, state: &LinkState) {
         (self.settings.on_change)(state);
+    }
+
+    fn heard(&self, sent_ms: u64) {
+        self.settings.isolation.proven(sent_ms);
+    }
+
+    fn isolation(&self, told: &v1::Isolation) {
+        self.settings.isolation.take(told);
     }
 }
 

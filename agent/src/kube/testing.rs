@@ -133,10 +133,10 @@ async fn answer(
     let whole = path.strip_suffix("/status").unwrap_or(&path);
     let (status, value) = match (method, objects.get_mut(whole)) {
         (_, None) => (404, json!({"message": "not found"})),
-        (Method::PATCH | Method::PUT, Some(object)) => change(object, &body),
-        (Method::DELETE, Some(object)) if differs(object, &body) => {
+        (Method::PATCH | Method::DELETE, Some(object)) if differs(object, &body) => {
             (409, json!({"message": "another uid"}))
         }
+        (Method::PATCH | Method::PUT, Some(object)) => change(object, &body),
         (Method::DELETE, Some(_)) => {
             objects.remove(whole);
             (200, json!({}))
@@ -148,9 +148,11 @@ async fn answer(
     Ok(response)
 }
 
-fn differs(object: &Value, options: &Value) -> bool {
-    let wanted = &options["preconditions"]["uid"];
-    !wanted.is_null() && *wanted != object["metadata"]["uid"]
+/// A deletion's options and a patch may say which object they are for.
+fn differs(object: &Value, body: &Value) -> bool {
+    let wanted = [&body["preconditions"]["uid"], &body["metadata"]["uid"]];
+    let mut wanted = wanted.into_iter().filter(|it| !it.is_null());
+    wanted.any(|it| *it != object["metadata"]["uid"])
 }
 
 fn change(object: &mut Value, patch: &Value) -> (u16, Value) {

@@ -3,6 +3,7 @@
 use super::failure::Failure;
 use super::greeting::{Greeted, greet};
 use super::{End, Handler, Link, LinkState, telling};
+use crate::host::boot_clock;
 use crate::journal::now_ms;
 use quorate_proto::limits::{HEARTBEAT_SECONDS, REPORT_AT_REST_MS};
 use quorate_proto::v1::agent_message::Message as Ours;
@@ -38,6 +39,9 @@ const RESEND_HEARTBEATS: u64 = 2;
 /// What a coordinator may ask for.
 const HEARTBEAT_RANGE: (u32, u32) = (1, 300);
 const REPORT_RANGE_MS: (u32, u32) = (100, 300_000);
+const HEARTBEAT_RANGE_MS: (u32, u32) = (500, 300_000);
+/// Heartbeats whose answers are waited for: at one a second, longer than any session lives unanswered.
+const MAX_UNHEARD: usize = 64;
 /// Endpoints watched at once: the present one and the next are enough, and each costs a look-up.
 const MAX_WATCHED: usize = 8;
 /// Nodes looked at for the coordinator at once: each costs three calls.
@@ -71,6 +75,8 @@ struct Session<'a, H: Handler> {
     ready: VecDeque<Ours>,
     heartbeat: Interval,
     report: Interval,
+    /// Between heartbeats, as the welcome said.
+    welcomed_ms: u32,
     pace: Pace,
     observing: Option<Observation>,
     /// Another observation follows the one under way; true: one that is anew.
@@ -78,6 +84,8 @@ struct Session<'a, H: Handler> {
     /// The observation under way was begun because something had changed here.
     anew: bool,
     heartbeats: u64,
+    /// When those were sent that have no answer yet.
+    unheard: VecDeque<(u64, u64)>,
     reports: u64,
 }
 
@@ -130,14 +138,17 @@ pub(super) async fn run<H: Handler>(
         ready: VecDeque::new(),
         heartbeat: every(Duration::from_secs(u64::from(heartbeat))),
         report: every(Duration::from_millis(u64::from(REPORT_AT_REST_MS))),
+        welcomed_ms: heartbeat.saturating_mul(1_000),
         pace: Pace {
             report_ms: REPORT_AT_REST_MS,
+            heartbeat_ms: heartbeat.saturating_mul(1_000),
             ..Pace::default()
         },
         observing: None,
         observe_again: None,
         anew: false,
         heartbeats: 0,
+        unheard: VecDeque::new(),
         reports: 0,
     };
     link.outbox.open();
@@ -249,12 +260,25 @@ impl<H: Handler> Session<'_, H> {
                 self.report = every(Duration::from_millis(u64::from(report_ms)));
                 let mut suspects = pace.suspects;
                 suspects.truncate(MAX_SUSPECTS);
+                let heartbeat_ms = match pace.heartbeat_ms {
+                    0 => self.welcomed_ms,
+                    asked => bounded(asked, asked, HEARTBEAT_RANGE_MS),
+                };
+                if heartbeat_ms != self.pace.heartbeat_ms {
+                    self.heartbeat = every(Duration::from_millis(heartbeat_ms.into()));
+                }
+                if let Some(isolation) = &pace.isolation {
+                    self.link.handler.isolation(isolation);
+                }
                 self.pace = Pace {
                     report_ms,
                     watch,
                     suspects,
+                    heartbeat_ms,
+                    isolation: None,
                 };
             }
+            Some(Theirs::Heard(beat)) => self.heard(beat.sequence),
             Some(Theirs::Goodbye(goodbye)) => return Some(End::Goodbye(goodbye.reason)),
             // A second welcome or a message of a newer version says nothing that this one could follow.
             Some(Theirs::Welcome(_)) | None => {}
@@ -262,8 +286,25 @@ impl<H: Handler> Session<'_, H> {
         None
     }
 
+    /// Those before it came earlier on the same stream.
+    fn heard(&mut self, sequence: u64) {
+        while let Some((sent, at_ms)) = self.unheard.front().copied() {
+            if sent > sequence {
+                return;
+            }
+            self.unheard.pop_front();
+            self.link.handler.heard(at_ms);
+        }
+    }
+
     fn beat(&mut self) {
         self.heartbeats += 1;
+        if self.unheard.len() >= MAX_UNHEARD {
+            self.unheard.pop_front();
+        }
+        // Before it is sent: the coordinator hears it later than that.
+        self.unheard
+            .push_back((self.heartbeats, boot_clock::now_ms()));
         self.ready.push_back(Ours::Heartbeat(Heartbeat {
             sequence: self.heartbeats,
             unix_ms: now_ms(),

@@ -12,6 +12,7 @@ pub mod kube;
 pub mod load_balancer;
 pub mod suspects;
 
+use crate::isolation;
 use crate::journal::now_ms;
 use crate::kube::carrier::Place;
 use crate::kube::kubeconfig::split_url;
@@ -77,6 +78,7 @@ impl Observer {
             load_balancer,
             endpoint: Some(endpoint),
             certificates,
+            isolation: isolation::view(paths),
             snapshots: shelf::list(paths, &known.cluster_id),
         }
     }

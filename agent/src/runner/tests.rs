@@ -129,6 +129,7 @@ impl Node {
             outbox: outbox.clone(),
         });
         let settings = Settings {
+            isolation: Arc::new(crate::isolation::Isolation::new(paths.clone())),
             paths,
             node_id: "n1".to_owned(),
             node_name: "n1".to_owned(),

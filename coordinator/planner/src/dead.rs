@@ -22,8 +22,14 @@ use serde::{Deserialize, Serialize};
 /// Nodes that control planes look at for us at the same time: each costs three reads, twice a second.
 pub const MOST_WATCHED: usize = 16;
 
-/// Two reports of three seconds.
-const LONGEST_SUSPECT_MS: u64 = 6_000;
+/// An agent that was not heard of for three heartbeats is looked at more closely: from then on its lease is timed, and what is later
+/// here is later for its pods.
+pub const SUSPECT_MS: u64 = 3_000;
+/// A node that nobody can see stops its pods this much before it counts as dead: four seconds to end them, two for clocks that go
+/// differently and for the machine's other work.
+const STOPPED_AHEAD_MS: u64 = 6_000;
+/// With `fence` a node has to be sure of its own silence first, which takes some tries.
+pub const AFTER_FENCED_MS: u64 = 18_000;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Policy {
@@ -31,12 +37,18 @@ pub enum Policy {
     Off,
     /// Declared out of service, so that its pods and volumes are freed; taken back when it returns.
     Taint,
+    /// The same, once it is certain that a living node has stopped its own pods.
+    Fence,
+    /// The same, and it is removed from the cluster after a further time.
+    Purge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadNodes {
     pub policy: Policy,
     pub after_ms: u64,
+    #[serde(default)]
+    pub purge_after_ms: u64,
     /// None: a quorum of them.
     pub min_healthy_control_planes: Option<usize>,
     /// None: one, where there are any.
@@ -49,22 +61,10 @@ impl Default for DeadNodes {
         DeadNodes {
             policy: Policy::Off,
             after_ms: 15_000,
+            purge_after_ms: 3_600_000,
             min_healthy_control_planes: None,
             min_healthy_workers: None,
         }
-    }
-}
-
-impl DeadNodes {
-    /// An agent that was not heard of for this long is looked at more closely. From then on its lease is timed: what is later here is
-    /// later for its pods.
-    pub fn suspect_ms(&self) -> u64 {
-        self.after_ms.min(LONGEST_SUSPECT_MS)
-    }
-
-    /// At rest agents report this often, so that one that is a little late is no suspect.
-    pub fn report_ms(&self) -> u64 {
-        self.suspect_ms() / 2
     }
 }
 
@@ -82,6 +82,8 @@ pub struct Dead {
     pub steps: Vec<SideStep>,
     pub states: Vec<(NodeName, State)>,
     pub waits: Vec<WaitingOn>,
+    /// To be removed from the cluster, as an operator would.
+    pub purge: Option<NodeName>,
 }
 
 pub fn next(facts: &Facts, intent: &Intent, now: Time) -> Dead {
@@ -90,6 +92,7 @@ pub fn next(facts: &Facts, intent: &Intent, now: Time) -> Dead {
         return dead;
     }
     let mut lost = Vec::new();
+    let mut gone = Vec::new();
     for node in of_kubernetes(intent) {
         if let Some(out) = facts.out_of_service.get(&node.name) {
             dead.states.push((node.name.clone(), State::OutOfService));
@@ -100,6 +103,8 @@ pub fn next(facts: &Facts, intent: &Intent, now: Time) -> Dead {
                     let still = acts(intent) && against(facts, intent, node, now).is_empty();
                     if unfinished && still {
                         lost.push(node);
+                    } else if object.is_some() && still {
+                        gone.push(node);
                     }
                 }
                 Return::Waits(wait) => dead.waits.push(wait),
@@ -118,13 +123,19 @@ pub fn next(facts: &Facts, intent: &Intent, now: Time) -> Dead {
             }
             dead.states.push((node.name.clone(), state));
             dead.waits.extend(against);
+        } else if is_unarmed(facts, intent, node) {
+            dead.waits.push(WaitingOn::NotArmed(node.name.clone()));
         }
     }
-    if lost.is_empty() {
+    let purged = gone
+        .into_iter()
+        .find(|it| is_purged(facts, intent, it, now));
+    if lost.is_empty() && purged.is_none() {
         return dead;
     }
     let guards = guards(facts, intent);
     if guards.is_empty() {
+        dead.purge = purged.map(|it| it.name.clone());
         // One a round: what is left is counted anew after each.
         for node in lost {
             if dead.steps.is_empty() {
@@ -137,6 +148,16 @@ pub fn next(facts: &Facts, intent: &Intent, now: Time) -> Dead {
     }
     dead.waits.extend(guards);
     dead
+}
+
+/// By the coordinator's own observation only: after its restart the time begins anew.
+fn is_purged(facts: &Facts, intent: &Intent, node: &NodeIntent, now: Time) -> bool {
+    let policy = &intent.dead_nodes;
+    let silent = facts.node(&node.name).life.silent_since.known();
+    let silent_ms = silent.copied().flatten().map(|since| now.since(since));
+    policy.policy == Policy::Purge
+        && !intent.is_leaving(&node.name)
+        && silent_ms.is_some_and(|it| it >= policy.after_ms + policy.purge_after_ms)
 }
 
 impl Dead {
@@ -185,15 +206,31 @@ pub fn watched(facts: &Facts, intent: &Intent) -> Vec<NodeName> {
         .collect()
 }
 
-fn acts(intent: &Intent) -> bool {
-    match intent.dead_nodes.policy {
-        Policy::Off => false,
-        Policy::Taint => true,
-    }
+/// Whether anything is done about nodes that die.
+pub fn acts(intent: &Intent) -> bool {
+    intent.distribution == Distribution::Kubeadm && intent.dead_nodes.policy != Policy::Off
+}
+
+/// After how long without contact a node stops its own pods, where it has to.
+pub fn fence_ms(intent: &Intent) -> Option<u64> {
+    let fences = match intent.dead_nodes.policy {
+        Policy::Off | Policy::Taint => false,
+        Policy::Fence | Policy::Purge => true,
+    };
+    let before = intent.dead_nodes.after_ms.saturating_sub(STOPPED_AHEAD_MS);
+    (fences && acts(intent)).then_some(before)
 }
 
 fn of_kubernetes(intent: &Intent) -> impl Iterator<Item = &NodeIntent> {
     intent.nodes.iter().filter(|it| it.member || it.worker)
+}
+
+/// It has joined, answers, and has not said that it stops its pods by itself.
+fn is_unarmed(facts: &Facts, intent: &Intent, node: &NodeIntent) -> bool {
+    let known = facts.node(&node.name);
+    let joined = known.marks.known();
+    let joined = joined.is_some_and(|marks| marks.finished || marks.worker);
+    fence_ms(intent).is_some() && joined && known.connected && !facts.armed.contains(&node.name)
 }
 
 /// Of a node that is not enrolled nothing is expected.
@@ -227,6 +264,9 @@ pub fn against(facts: &Facts, intent: &Intent, node: &NodeIntent, now: Time) -> 
                 remaining_ms = after.saturating_sub(now.since(since)).max(remaining_ms);
             }
         }
+    }
+    if fence_ms(intent).is_some() && !facts.armed.contains(&node.name) {
+        reasons.push(WaitingOn::NotFenced(node.name.clone()));
     }
     if reasons.is_empty() && remaining_ms > 0 {
         reasons.push(WaitingOn::NotDeadYet {

@@ -62,6 +62,8 @@ pub struct Facts {
     pub out_of_service: BTreeMap<NodeName, OutOfService>,
     /// What storage said last of a node that is to go. In memory: after a restart it is asked again.
     pub storage: Option<storage::Answer>,
+    /// Nodes that stop their own pods, on the terms in force, when nobody can see them.
+    pub armed: BTreeSet<NodeName>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -108,6 +108,10 @@ pub enum WaitingOn {
         node: NodeName,
         witness: Witness,
     },
+    /// It answers, and has not taken on the duty to stop its pods.
+    NotArmed(NodeName),
+    /// It may run its pods although nobody sees it.
+    NotFenced(NodeName),
     NotDeadYet {
         node: NodeName,
         remaining_ms: u64,
@@ -299,6 +303,14 @@ impl fmt::Display for WaitingOn {
                     witness.against()
                 )
             }
+            NotArmed(node) => write!(
+                f,
+                "{node} has not said yet that it stops its pods when nobody can see it"
+            ),
+            NotFenced(node) => write!(
+                f,
+                "{node} is silent, and never said that it stops its pods by itself (deadNodes.policy): its pods are not moved; once it is certain to be without power: quorate node remove {node} --dead"
+            ),
             NotDeadYet { node, remaining_ms } => write!(
                 f,
                 "{node} counts as dead in {:.0} s if nothing is seen of it",

@@ -4,7 +4,7 @@
 use super::{Backup, check, put_authority};
 use crate::authority::{Authority, TokenRecord, server_names};
 use crate::clock;
-use crate::engine::records::ClusterRecord;
+use crate::engine::records::{ClusterRecord, IsolationRecord};
 use crate::files::{hostname, make_folder, problem, write_atomic};
 use crate::init::{config_for, config_text, first_admin, hand_over};
 use crate::serve::Config;
@@ -172,6 +172,11 @@ async fn renew(store: &Store, state_dir: &Path, backup: &Backup) -> Result<Renew
     for (_, mut cluster) in store.scan::<ClusterRecord>(&Prefix::all(Kind::Cluster))? {
         // Agents may have seen later revisions of the file than the backup holds, and refuse what is older.
         cluster.revision = cluster.revision.saturating_add(GAP);
+        // Nodes may have taken on other terms since.
+        cluster.isolation = IsolationRecord {
+            generation: cluster.isolation.generation.saturating_add(GAP),
+            ..IsolationRecord::default()
+        };
         clusters.push(cluster.name.clone());
         change = change.put(Key::cluster(&cluster.name), &cluster);
     }

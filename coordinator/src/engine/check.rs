@@ -144,6 +144,10 @@ fn cluster_lines(shared: &Shared, record: &ClusterRecord) -> Result<Vec<CheckLin
         };
         lines.push(line(finding("LoadBalancer", severity, problem)));
     }
+    let agents = shared.agents_of(record);
+    for problem in super::dead::shown::findings(record, &agents) {
+        lines.push(line(finding("DeadNodes", Severity::Warning, Some(problem))));
+    }
     let overdue = super::snapshots::overdue(shared, record);
     let severity = match &overdue {
         Some(_) => Severity::Warning,

@@ -1,11 +1,14 @@
 //! The reconcile loop of one cluster: observe, decide, write, send. The only writer of the cluster's slot and orders.
 
 use super::carry::Carrier;
+use super::isolation;
 use super::observe::Ended;
+use super::purge::Refused;
 use super::records::*;
 use super::shared::Shared;
 use super::tracker::Tracker;
 use super::view::{Reader, View};
+use crate::store::{Key, Transaction};
 use quorate_planner::dead;
 use quorate_planner::facts::{Running, Trouble};
 use quorate_planner::intent::NodeName;
@@ -24,6 +27,8 @@ const INBOX: usize = 1_024;
 /// A round looks at all nodes, and each of them reports twice a second at work: with a thousand, a round a report would be all that
 /// a processor does. Nobody sees a twentieth of a second.
 const REPORTS_TOGETHER: Duration = Duration::from_millis(50);
+/// Silence makes no event: with a policy for dead nodes it is looked for.
+const LOOK_CLOSELY_MS: u32 = 1_000;
 /// A round that changed something is followed by another at once, at most this often before events are read again.
 const ROUNDS_AT_ONCE: usize = 8;
 
@@ -65,6 +70,9 @@ pub struct ClusterLoop {
     pub(super) inbox: mpsc::Sender<LoopEvent>,
     pub(super) told: BTreeMap<String, (String, String)>,
     paced: BTreeMap<String, Pace>,
+    /// Whether something is done about nodes that fall silent.
+    closely: bool,
+    pub(super) refused: Refused,
     /// When the last order of each node ended, and the last membership order of any.
     pub(super) ended: BTreeMap<String, Ended>,
     pub(super) membership_ended_ms: u64,
@@ -93,6 +101,8 @@ pub fn start(shared: &Arc<Shared>, cluster: &str) {
         inbox,
         told: BTreeMap::new(),
         paced: BTreeMap::new(),
+        closely: false,
+        refused: Refused::default(),
         ended: BTreeMap::new(),
         membership_ended_ms: 0,
         objects_ended_ms: 0,
@@ -112,6 +122,8 @@ impl ClusterLoop {
             }
             let pause = if self.at_work() {
                 REPORT_AT_WORK_MS
+            } else if self.closely {
+                LOOK_CLOSELY_MS
             } else {
                 REPORT_AT_REST_MS
             };
@@ -194,6 +206,9 @@ impl ClusterLoop {
             let Some(mut view) = self.look()? else {
                 return Ok(());
             };
+            if self.note_isolation(&view).await? {
+                continue;
+            }
             self.set_pace(&view);
             self.give_up_lost(&mut view).await?;
             let round = (self.shared.decide)(&view.facts, &view.intent, view.now);
@@ -207,6 +222,9 @@ impl ClusterLoop {
     /// Returns whether something changed that the next round should see at once.
     async fn act(&mut self, view: &View, round: Round) -> Result<bool, Problem> {
         self.tell_round(view, &round);
+        if let Some(node) = &round.dead.purge {
+            self.purge(view, node).await?;
+        }
         if self.advance(view, &round).await? {
             return Ok(true);
         }
@@ -227,6 +245,22 @@ impl ClusterLoop {
         Ok(again)
     }
 
+    /// Returns whether the record was changed.
+    async fn note_isolation(&self, view: &View) -> Result<bool, Problem> {
+        let next = isolation::next(&view.record, &view.intent, &view.agents);
+        let Some(next) = next else {
+            return Ok(false);
+        };
+        let record = ClusterRecord {
+            isolation: next,
+            ..ClusterRecord::clone(&view.record)
+        };
+        let key = Key::cluster(&record.name);
+        let transaction = Transaction::new().unchanged(key.clone(), view.stored);
+        self.commit(transaction.put(key, &record)).await?;
+        Ok(true)
+    }
+
     /// Nodes report quickly while work is under way, and rarely at rest. Said once a session and pace.
     fn set_pace(&mut self, view: &View) {
         let at_work = view.operation.is_some() || view.slot.is_some();
@@ -237,15 +271,17 @@ impl ClusterLoop {
         };
         let watch = super::endpoint::observe::watched(&view.record);
         let suspects = dead::watched(&view.facts, &view.intent);
-        let report_ms = super::dead::report_ms(&view.intent, pace);
+        self.closely = dead::acts(&view.intent);
         let others = Pace {
-            report_ms,
+            report_ms: pace,
             watch,
             suspects: Vec::new(),
+            heartbeat_ms: isolation::heartbeat_ms(&view.intent),
+            isolation: isolation::told(&view.record),
         };
         let control: BTreeSet<&str> = view.intent.members().map(|it| it.name.0.as_str()).collect();
         let members = Pace {
-            report_ms: super::dead::looking_ms(&view.facts, &suspects, report_ms),
+            report_ms: super::dead::looking_ms(&view.facts, &suspects, pace),
             suspects: suspects.into_iter().map(|node| node.0).collect(),
             ..others.clone()
         };

@@ -1,5 +1,6 @@
 //! Dead nodes: what witnesses report of silent nodes, what is written down before something is done, and what operators are shown.
 
+pub mod shown;
 #[cfg(test)]
 mod tests;
 
@@ -8,11 +9,11 @@ use super::observe::Sources;
 use super::records::ClusterRecord;
 use super::view::View;
 use crate::store::{Key, Transaction};
-use quorate_planner::dead::{Dead, Policy, State};
+use quorate_planner::dead;
 use quorate_planner::facts::{
     Facts, Lease, Life, MemberList, NodeFacts, NodeObject, Observed, OutOfService,
 };
-use quorate_planner::intent::{Distribution, Intent, NodeName};
+use quorate_planner::intent::{Distribution, NodeName};
 use quorate_planner::time::Time;
 use quorate_proto::limits::REPORT_AT_WORK_MS;
 use quorate_proto::v1::{EtcdView, KubeView};
@@ -40,10 +41,7 @@ pub fn observe(
     nodes: &mut BTreeMap<NodeName, NodeFacts>,
     witnesses: &mut Witnesses,
 ) {
-    let off = match sources.intent.dead_nodes.policy {
-        Policy::Off => sources.record.out_of_service.is_empty(),
-        Policy::Taint => false,
-    };
+    let off = !dead::acts(sources.intent) && sources.record.out_of_service.is_empty();
     // A start ends only once nodes are seen to be ready, whatever is done about dead ones.
     let off = off && sources.record.shutdown.is_none();
     if off || sources.intent.distribution != Distribution::Kubeadm {
@@ -73,9 +71,8 @@ pub fn observe(
             (Some(_), known) => Observed::Known(known.copied().unwrap_or_default()),
         };
         let agent = sources.agents.get(&node.name.0);
-        let suspect_ms = sources.intent.dead_nodes.suspect_ms();
         facts.life = Life {
-            silent_since: silent_since(agent, suspect_ms, sources.now),
+            silent_since: silent_since(agent, dead::SUSPECT_MS, sources.now),
             ..witnesses.look(&node.name, &views, sources)
         };
         let member = match list {
@@ -209,18 +206,6 @@ pub fn looking_ms(facts: &Facts, suspects: &[NodeName], usual: u32) -> u32 {
     }
 }
 
-/// Of everybody: with a policy, silence has to be noticed in good time.
-pub fn report_ms(intent: &Intent, usual: u32) -> u32 {
-    let kubeadm = intent.distribution == Distribution::Kubeadm;
-    match intent.dead_nodes.policy {
-        Policy::Taint if kubeadm => {
-            let wanted = u32::try_from(intent.dead_nodes.report_ms()).unwrap_or(usual);
-            wanted.min(usual)
-        }
-        Policy::Taint | Policy::Off => usual,
-    }
-}
-
 pub fn leases(facts: &Facts) -> BTreeMap<NodeName, i64> {
     let known = facts.nodes.iter().filter_map(|(name, node)| {
         let lease = node.life.lease.known()?;
@@ -254,16 +239,6 @@ pub fn put_back(mut record: ClusterRecord, node: &str, transaction: Transaction)
     transaction
         .put(Key::cluster(&record.name), &record)
         .audit(WHO, "node-in-service", detail)
-}
-
-pub fn detail(dead: &Dead, node: &NodeName) -> Option<String> {
-    let (_, state) = dead.states.iter().find(|(name, _)| name == node)?;
-    let words = match state {
-        State::Silent => "its agent is silent",
-        State::Dead => "dead: agent, kubelet and etcd are silent",
-        State::OutOfService => "dead: declared out of service, so that its pods move",
-    };
-    Some(words.to_owned())
 }
 
 /// What the loops last saw of silent nodes, for those who only look: since when takes time to learn.

@@ -9,7 +9,8 @@
 //! - [`observe`]: reports to facts; [`lower`]: steps to orders: the two places where wire and planner types meet.
 //! - [`cluster`]: the loop; [`view`]: what it looks at; [`carry`]: begins steps; [`results`]: takes results; [`telling`]: tells watchers.
 //! - [`balancer`]: a load balancer's configuration; [`endpoint`]: the endpoint's moves and the certificates; [`leaving`]: nodes that go; [`recovery`]: a quorum that is lost;
-//!   [`shutdown`]: a cluster that stands still; [`storage`]: who is asked before a node is taken down.
+//!   [`shutdown`]: a cluster that stands still; [`storage`]: who is asked before a node is taken down;
+//!   [`dead`]: who tells that a node is dead; [`isolation`]: nodes that stop their own pods; [`purge`]: dead ones that are removed.
 //! - [`api`]: what operators may call; [`handle`]: does it; [`plan`], [`status`], [`check`]: their answers.
 
 pub mod agents;
@@ -23,11 +24,13 @@ pub mod cluster;
 mod dead;
 mod endpoint;
 mod handle;
+mod isolation;
 mod leaving;
 pub mod lower;
 pub mod observe;
 mod operation;
 mod plan;
+mod purge;
 pub mod records;
 mod recovery;
 mod results;

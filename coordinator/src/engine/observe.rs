@@ -110,6 +110,7 @@ pub fn facts(sources: &Sources<'_>, tracker: &mut Tracker) -> Facts {
             .map(|(name, out)| (NodeName(name.clone()), out.clone()))
             .collect(),
         storage: sources.storage.clone(),
+        armed: super::isolation::armed(sources.record, sources.intent),
     }
 }
 

@@ -143,6 +143,7 @@ fn new_record(shared: &Shared, spec: Spec) -> ClusterRecord {
         shutdown: None,
         formed: false,
         out_of_service: BTreeMap::new(),
+        isolation: IsolationRecord::default(),
     }
 }
 

@@ -60,6 +60,19 @@ pub struct ClusterRecord {
     /// Dead nodes, from before they are declared out of service until that is taken back.
     #[serde(default)]
     pub out_of_service: BTreeMap<String, OutOfService>,
+    #[serde(default)]
+    pub isolation: IsolationRecord,
+}
+
+/// The terms on which nodes stop their own pods when nobody can see them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IsolationRecord {
+    /// 0: they do not.
+    pub fence_ms: u64,
+    /// Grows with each change of the terms; 0: there never were any.
+    pub generation: u64,
+    /// Who has taken them on, by its own word.
+    pub armed: BTreeSet<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

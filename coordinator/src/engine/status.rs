@@ -162,7 +162,7 @@ fn nodes(
             let name = NodeName(node.config.name.clone());
             let known = facts.node(&name);
             let progress = round.progress.get(&name);
-            let state = super::dead::detail(&round.dead, &name);
+            let state = super::dead::shown::detail(&round.dead, facts, agents.get(&name.0), &name);
             let object = kube.get(&node.config.name);
             let component = if record.spec.is_kubeadm() {
                 "kubelet"

@@ -40,6 +40,9 @@ pub struct Node {
     pub terminating: u32,
     suspects: Vec<String>,
     pub snapshots: Vec<SnapshotInfo>,
+    /// The duty to stop its pods, unless it is too old to know of one.
+    isolation: Option<Isolation>,
+    pub old: bool,
 }
 
 #[derive(Default)]
@@ -140,6 +143,7 @@ impl World {
             endpoint: Some(endpoint_view(node, &name)),
             certificates: vec![certificate(node)],
             snapshots: node.snapshots.clone(),
+            isolation: node.isolation.filter(|it| it.fence_ms > 0),
             host: Some(HostFacts::default()),
             ..NodeReport::default()
         }));
@@ -590,6 +594,9 @@ impl Agents for World {
         {
             node.watched.clone_from(&pace.watch);
             node.suspects.clone_from(&pace.suspects);
+            if !node.old {
+                node.isolation.clone_from(&pace.isolation);
+            }
         }
         let Some(coordinator_message::Message::Delivery(delivery)) = message.message else {
             return Ok(());

@@ -2,12 +2,15 @@
 
 use super::file::{ClusterFile, DeadPolicy, DistributionField, Role};
 use super::snapshots::seconds;
-use quorate_planner::dead::{DeadNodes, Policy};
+use quorate_planner::dead::{AFTER_FENCED_MS, DeadNodes, Policy};
 use std::ops::RangeInclusive;
 
 /// A kubelet renews its lease each 10 s: sooner, one late renewal would pass for a death. Beyond five minutes Kubernetes evicts by
 /// itself, and much later is as good as never.
 const AFTER: RangeInclusive<u32> = 15..=3_600;
+
+/// A machine that boots slowly, or waits for a check of its disks, is not to be lost for that.
+const PURGE_AFTER: RangeInclusive<u32> = 300..=30 * 24 * 3_600;
 
 /// What the file means, or the field and what is wrong with it.
 pub fn resolve(file: &ClusterFile) -> Result<DeadNodes, (&'static str, String)> {
@@ -16,18 +19,37 @@ pub fn resolve(file: &ClusterFile) -> Result<DeadNodes, (&'static str, String)> 
         policy: match wish.policy {
             DeadPolicy::Off => Policy::Off,
             DeadPolicy::Taint => Policy::Taint,
+            DeadPolicy::Fence => Policy::Fence,
+            DeadPolicy::Purge => Policy::Purge,
         },
         ..DeadNodes::default()
+    };
+    let least_after = match resolved.policy {
+        Policy::Off | Policy::Taint => *AFTER.start(),
+        Policy::Fence | Policy::Purge => {
+            resolved.after_ms = AFTER_FENCED_MS;
+            u32::try_from(AFTER_FENCED_MS / 1_000).unwrap_or(*AFTER.end())
+        }
     };
     if file.distribution == DistributionField::Etcd && resolved.policy != Policy::Off {
         let wrong = "an etcd cluster of its own has no pods to free; only `off` has a meaning here";
         return Err(("deadNodes.policy", wrong.to_owned()));
     }
     if let Some(text) = wish.after.as_deref() {
-        let after = seconds(text).filter(|after| AFTER.contains(after));
-        let wrong = || format!("{text:?} is not a time from 15s to 1h, such as 15s or 2m");
+        let after = seconds(text).filter(|it| (least_after..=*AFTER.end()).contains(it));
+        let wrong = || {
+            format!(
+                "{text:?} is not a time from {least_after}s to 1h, such as {least_after}s or 2m"
+            )
+        };
         let after = after.ok_or_else(|| ("deadNodes.after", wrong()))?;
         resolved.after_ms = u64::from(after) * 1_000;
+    }
+    if let Some(text) = wish.purge_after.as_deref() {
+        let after = seconds(text).filter(|it| PURGE_AFTER.contains(it));
+        let wrong = || format!("{text:?} is not a time from 5m to 30d, such as 1h");
+        let after = after.ok_or_else(|| ("deadNodes.purgeAfter", wrong()))?;
+        resolved.purge_after_ms = u64::from(after) * 1_000;
     }
     let has = |role: Role| {
         file.nodes
@@ -92,11 +114,17 @@ mod tests {
             after_ms: 60_000,
             min_healthy_control_planes: Some(1),
             min_healthy_workers: Some(0),
+            ..DeadNodes::default()
         };
         assert_eq!(resolved("kubeadm", all), Ok(expected));
+        let purge = resolved("kubeadm", "{policy: purge, purgeAfter: 5m}").expect("a policy");
+        let times = (purge.policy, purge.after_ms, purge.purge_after_ms);
+        assert_eq!(times, (Policy::Purge, 18_000, 300_000));
         for (distribution, policy, field) in [
             ("etcd", "{policy: taint}", "deadNodes.policy"),
             ("kubeadm", "{after: 14s}", "deadNodes.after"),
+            ("kubeadm", "{policy: fence, after: 17s}", "deadNodes.after"),
+            ("kubeadm", "{purgeAfter: 1m}", "deadNodes.purgeAfter"),
             ("kubeadm", "{after: 2h}", "deadNodes.after"),
             ("kubeadm", "{after: soon}", "deadNodes.after"),
             (

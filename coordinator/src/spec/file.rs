@@ -83,6 +83,8 @@ pub struct DeadNodes {
     #[serde(default)]
     pub after: Option<String>,
     #[serde(default)]
+    pub purge_after: Option<String>,
+    #[serde(default)]
     pub min_healthy_control_planes: Option<u32>,
     #[serde(default)]
     pub min_healthy_workers: Option<u32>,
@@ -94,6 +96,8 @@ pub enum DeadPolicy {
     #[default]
     Off,
     Taint,
+    Fence,
+    Purge,
 }
 
 /// Of etcd.

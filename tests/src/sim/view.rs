@@ -17,6 +17,7 @@ pub(super) fn report(state: &State, name: &str, sequence: u64, pace: &Pace) -> N
     };
     let member = machine.role == Role::Member;
     NodeReport {
+        isolation: None,
         sequence,
         unix_ms: now_ms(),
         host: Some(host(machine)),

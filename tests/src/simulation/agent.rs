@@ -77,6 +77,7 @@ async fn run(here: Here) {
     age(&here);
     let seen = here.clone();
     let settings = Settings {
+        isolation: Arc::new(quorate_agent::isolation::Isolation::new(here.paths.clone())),
         paths: here.paths.clone(),
         node_id: here.name.clone(),
         node_name: here.name.clone(),
@@ -199,8 +200,7 @@ async fn serve(
 ) {
     let mut pace = Pace {
         report_ms: REPORT_AT_REST_MS,
-        watch: Vec::new(),
-        suspects: Vec::new(),
+        ..Pace::default()
     };
     let beat = Duration::from_secs(HEARTBEAT_SECONDS.into());
     let (mut beats, mut reports) = (0, 0);
@@ -226,7 +226,7 @@ async fn serve(
                         pace = asked;
                     }
                     Some(Theirs::Goodbye(_)) => return,
-                    Some(Theirs::Welcome(_)) | None => {}
+                    Some(Theirs::Welcome(_) | Theirs::Heard(_)) | None => {}
                 }
             }
             () = outbox.changed() => {

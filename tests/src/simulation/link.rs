@@ -105,8 +105,7 @@ impl World {
             }),
             Ours::Pace(Pace {
                 report_ms: REPORT_AT_REST_MS,
-                watch: Vec::new(),
-                suspects: Vec::new(),
+                ..Pace::default()
             }),
         ];
         for message in greetings {

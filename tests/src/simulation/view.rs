@@ -16,6 +16,7 @@ pub fn report(world: &World, name: &str, sequence: u64, pace: &Pace) -> NodeRepo
     };
     machine.watched.clone_from(&pace.watch);
     NodeReport {
+        isolation: None,
         sequence,
         unix_ms: i64::try_from(now).unwrap_or_default(),
         host: Some(HostFacts::default()),

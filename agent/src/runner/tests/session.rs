@@ -1,6 +1,7 @@
 //! Sessions: from hello to goodbye, and from one to the next.
 
 use super::*;
+use crate::host::boot_clock;
 use quorate_proto::v1::coordinator_message::Message as ToAgent;
 
 #[tokio::test]
@@ -65,6 +66,50 @@ async fn reports_on_the_endpoints_that_the_coordinator_watches() {
         })
         .await;
     assert_eq!(watched.and_then(|it| it.endpoint), Some(endpoint));
+    agent.stop().await;
+}
+
+/// From when it was sent, not from when the answer came: the coordinator counts from between the two.
+#[tokio::test]
+async fn an_answered_heartbeat_tells_until_when_the_node_was_heard() {
+    let (node, mut coordinator) = Node::new().await;
+    let agent = node.start().await;
+    let mut session = welcomed(&mut coordinator, 1).await;
+    let isolation = agent.runner.settings.isolation.clone();
+    beat(&mut session).await;
+    let told = v1::Isolation {
+        fence_ms: 12_000,
+        generation: 3,
+        stopped: false,
+    };
+    session
+        .send(ToAgent::Pace(Pace {
+            heartbeat_ms: 500,
+            isolation: Some(told),
+            ..Pace::default()
+        }))
+        .await;
+    let sequence = beat(&mut session).await.expect("a heartbeat");
+    assert_eq!(isolation.coordinator_ms(), None, "none was answered");
+    let sent_before_ms = boot_clock::now_ms();
+    beat(&mut session).await;
+    let heard = v1::Heartbeat {
+        sequence,
+        unix_ms: 0,
+    };
+    session.send(ToAgent::Heard(heard)).await;
+    let at = soon("the answer", async {
+        loop {
+            if let Some(at) = isolation.coordinator_ms() {
+                return at;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(at <= sent_before_ms, "{at} {sent_before_ms}");
+    let file = node.paths().state().join("isolation.json");
+    assert!(file.exists(), "the duty outlives the agent");
     agent.stop().await;
 }
 

@@ -81,7 +81,7 @@ type Break = fn(&mut Facts, &mut Intent);
 
 #[test]
 fn each_rule_speaks() {
-    let rows: [(&str, &str, Break); 15] = [
+    let rows: [(&str, &str, Break); 16] = [
         ("", "the policy is off", |_, i| {
             i.dead_nodes.policy = Policy::Off
         }),
@@ -143,6 +143,9 @@ fn each_rule_speaks() {
         ),
         ("2 healthy workers, 3", "too few workers", |_, i| {
             i.dead_nodes.min_healthy_workers = Some(3);
+        }),
+        ("stops its pods by itself", "it may run its pods", |_, i| {
+            i.dead_nodes.policy = Policy::Fence;
         }),
         ("no healthy etcd member", "no API server", |f, _| {
             for node in f.nodes.values_mut() {
@@ -290,5 +293,89 @@ fn it_returns_to_service_when_all_shows_that_it_is_back() {
     for (what, change) in rows {
         let dead = back(change);
         assert!(dead.steps.is_empty(), "{what}: {dead:?}");
+    }
+}
+
+#[test]
+fn a_node_that_stops_its_own_pods_is_tainted_after_it_must_have() {
+    for policy in [Policy::Fence, Policy::Purge] {
+        let (mut facts, mut intent) = cluster();
+        intent.dead_nodes.policy = policy;
+        dies(&mut facts, "n5");
+        facts.armed.insert(name("n5"));
+        assert_eq!(next(&facts, &intent, NOW).steps, [taint("n5")]);
+        let ahead = fence_ms(&intent).map(|it| AFTER - it);
+        assert_eq!(ahead, Some(STOPPED_AHEAD_MS), "and that is before");
+    }
+    let (_, intent) = cluster();
+    assert_eq!(
+        fence_ms(&intent),
+        None,
+        "a taint alone asks nothing of nodes"
+    );
+}
+
+#[test]
+fn who_is_removed_and_what_keeps_it() {
+    const LATER: u64 = 600_000;
+    let purged = |change: Break| {
+        let (mut facts, mut intent) = cluster();
+        intent.dead_nodes.policy = Policy::Purge;
+        intent.dead_nodes.purge_after_ms = LATER;
+        dies(&mut facts, "n5");
+        facts.armed.insert(name("n5"));
+        facts.out_of_service.insert(name("n5"), out());
+        let long_ago = Time(NOW.0 - AFTER - LATER);
+        let life = life(&mut facts, "n5");
+        life.silent_since = Observed::Known(Some(long_ago));
+        life.object = Observed::Known(NodeObject {
+            tainted: true,
+            ..NodeObject::default()
+        });
+        change(&mut facts, &mut intent);
+        next(&facts, &intent, NOW).purge
+    };
+    assert_eq!(purged(|_, _| {}), Some(name("n5")));
+    let rows: [(&str, Break); 11] = [
+        ("another policy", |_, i| i.dead_nodes.policy = Policy::Fence),
+        ("not for long enough", |_, i| {
+            i.dead_nodes.purge_after_ms = LATER + 1;
+        }),
+        ("not out of service", |f, _| f.out_of_service.clear()),
+        ("its pods are not freed", |f, _| {
+            let tainted = NodeObject {
+                tainted: true,
+                to_free: 1,
+                ..NodeObject::default()
+            };
+            life(f, "n5").object = Observed::Known(tainted);
+        }),
+        ("nobody tells of its Node", |f, _| {
+            life(f, "n5").object = Observed::Unknown;
+        }),
+        ("it is heard", |f, _| {
+            life(f, "n5").silent_since = Observed::Known(None);
+        }),
+        ("its lease was renewed", |f, _| {
+            life(f, "n5").lease = Observed::Known(Lease {
+                renewed_us: 8,
+                unchanged_since: NOW,
+            });
+        }),
+        ("it never stopped its pods", |f, _| f.armed.clear()),
+        ("too few workers", |_, i| {
+            i.dead_nodes.min_healthy_workers = Some(2);
+        }),
+        ("too few control planes", |f, i| {
+            i.dead_nodes.min_healthy_control_planes = Some(3);
+            f.nodes.get_mut(&name("n2")).unwrap().node_ready = Observed::Known(false);
+        }),
+        ("many are silent", |f, _| {
+            dies(f, "n4");
+            dies(f, "n3");
+        }),
+    ];
+    for (rule, change) in rows {
+        assert_eq!(purged(change), None, "{rule}");
     }
 }

@@ -20,6 +20,13 @@ async fn formed(policy: &str) -> (Arc<World>, Arc<Store>, Arc<Engine>) {
     world.state().kubernetes = true;
     let store = Arc::new(Store::in_memory());
     let engine = start(&world, &store);
+    let (operation, _) = apply(&engine, file(policy)).await.expect("applied");
+    let record = end(&engine, &operation).await;
+    assert_eq!(record.state.word(), "done", "{:?}", record.problem);
+    (world, store, engine)
+}
+
+fn file(policy: &str) -> String {
     let mut text =
         format!("name: c\ndistribution: kubeadm\nversion: v1.33.13\ndeadNodes: {policy}\nnodes:\n");
     for (at, name) in NODES.iter().enumerate() {
@@ -29,10 +36,7 @@ async fn formed(policy: &str) -> (Arc<World>, Arc<Store>, Arc<Engine>) {
             at + 1
         ));
     }
-    let (operation, _) = apply(&engine, text).await.expect("applied");
-    let record = end(&engine, &operation).await;
-    assert_eq!(record.state.word(), "done", "{:?}", record.problem);
-    (world, store, engine)
+    text
 }
 
 fn live(world: &World, node: &str, alive: bool) {
@@ -162,4 +166,66 @@ async fn nothing_is_done_unless_the_file_says_so() {
     let (world, _store, _engine) = formed("{}").await;
     live(&world, "n4", false);
     assert_eq!(until(|| !tainted(&world).is_empty()).await, None);
+}
+
+/// Also one that dies while the coordinator is away: its word is on record.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_stops_its_own_pods_is_taken_out_after_that() {
+    let (world, store, engine) = formed("{policy: fence}").await;
+    tokio::time::sleep(LONG).await;
+    let record = engine.shared.cluster("c").expect("store").expect("cluster");
+    assert_eq!(record.isolation.armed.len(), NODES.len(), "{record:?}");
+    assert_eq!(record.isolation.fence_ms, 12_000);
+    engine.shared.stop();
+    live(&world, "n4", false);
+    let engine = start(&world, &store);
+    let took = until(|| !tainted(&world).is_empty())
+        .await
+        .expect("tainted");
+    assert!((18..32).contains(&took.as_secs()), "after {took:?}");
+    assert_eq!(out_of_service(&engine), ["n4"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_done_about_a_node_that_never_said_so() {
+    let (world, store, engine) = formed("{policy: taint}").await;
+    let record = engine.shared.cluster("c").expect("store").expect("cluster");
+    assert!(record.isolation.armed.is_empty(), "nobody asked");
+    world.state().nodes.get_mut("n4").expect("node").old = true;
+    let (operation, _) = apply(&engine, file("{policy: fence}"))
+        .await
+        .expect("applied");
+    end(&engine, &operation).await;
+    tokio::time::sleep(LONG).await;
+    let waits = status(&engine).await.waiting_on;
+    assert_eq!(waits.len(), 1, "{waits:?}");
+    assert!(waits[0].contains("n4 has not said yet"), "{waits:?}");
+    live(&world, "n4", false);
+    assert_eq!(until(|| !tainted(&world).is_empty()).await, None);
+    let waits = status(&engine).await.waiting_on.join("\n");
+    assert!(waits.contains("its pods are not moved"), "{waits}");
+    drop(store);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_node_is_removed_in_the_end_as_an_operator_would() {
+    let (world, store, engine) = formed("{policy: purge, purgeAfter: 5m}").await;
+    tokio::time::sleep(LONG).await;
+    live(&world, "n4", false);
+    until(|| !tainted(&world).is_empty())
+        .await
+        .expect("tainted");
+    let there = || {
+        let record = engine.shared.cluster("c").expect("store").expect("cluster");
+        record.spec.node("n4").is_some()
+    };
+    tokio::time::sleep(Duration::from_secs(270)).await;
+    assert!(there(), "before its time");
+    let end = tokio::time::Instant::now() + LONG;
+    while there() {
+        assert!(tokio::time::Instant::now() < end, "it is still there");
+        tokio::time::sleep(TICK).await;
+    }
+    assert!(out_of_service(&engine).is_empty());
+    drop(store);
 }

@@ -38,6 +38,14 @@ async fn a_session_shows_in_the_list() {
     );
     assert!(listed.peer_address.starts_with("127.0.0.1:"));
 
+    // Answered, so that the agent knows until when it was heard.
+    let beat = Heartbeat {
+        sequence: 7,
+        unix_ms: 1,
+    };
+    session.say(FromAgent::Heartbeat(beat)).await;
+    assert_eq!(session.next().await, Some(ToAgent::Heard(beat)));
+
     session.say(FromAgent::Goodbye(Goodbye::default())).await;
     assert_eq!(session.next().await, None);
     until(|| async { !bench.listed("n1").await.connected }).await;

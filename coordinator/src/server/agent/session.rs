@@ -144,7 +144,14 @@ async fn receive(parts: &Parts, session: &Session, message: Theirs) {
     let node = session.node.clone();
     match message {
         Theirs::Report(report) => parts.sessions.report(session, report),
-        Theirs::Heartbeat(beat) => parts.sessions.heartbeat(session, beat.unix_ms),
+        Theirs::Heartbeat(beat) => {
+            parts.sessions.heartbeat(session, beat.unix_ms);
+            // Noted as heard by now. If there is no room, the next one tells it.
+            let heard = CoordinatorMessage {
+                message: Some(Ours::Heard(beat)),
+            };
+            let _ = parts.sessions.send(&session.node.name, heard);
+        }
         Theirs::Accepted(accepted) => {
             let order = accepted.id;
             parts.sessions.tell(Event::Accepted { node, order }).await;
