@@ -285,6 +285,9 @@ impl ClusterLoop {
             suspects: suspects.into_iter().map(|node| node.0).collect(),
             ..others.clone()
         };
+        // Who is away, or of another cluster meanwhile, comes back with a session that was told nothing.
+        self.paced
+            .retain(|name, _| view.agents.get(name).is_some_and(|it| it.connected));
         for (name, agent) in &view.agents {
             let wanted = match control.contains(name.as_str()) {
                 true => &members,

@@ -39,6 +39,8 @@ pub struct Node {
     pub tainted: bool,
     pub terminating: u32,
     suspects: Vec<String>,
+    /// How soon its session was told to report; 0: not yet.
+    pub paced_ms: u32,
     pub snapshots: Vec<SnapshotInfo>,
     /// The duty to stop its pods, unless it is too old to know of one.
     isolation: Option<Isolation>,
@@ -592,6 +594,7 @@ impl Agents for World {
         if let Some(coordinator_message::Message::Pace(pace)) = &message.message
             && let Some(node) = self.state().nodes.get_mut(name)
         {
+            node.paced_ms = pace.report_ms;
             node.watched.clone_from(&pace.watch);
             node.suspects.clone_from(&pace.suspects);
             if !node.old {

@@ -6,6 +6,7 @@ use crate::engine::handle::Engine;
 use crate::engine::tests::{apply, end, start, voters};
 use crate::engine::world::World;
 use crate::store::Store;
+use quorate_proto::limits::REPORT_AT_WORK_MS;
 use quorate_proto::v1::*;
 use std::sync::Arc;
 use std::time::Duration;
@@ -148,6 +149,9 @@ async fn a_living_member_leaves_in_order_and_may_come_back() {
     assert!(nothing);
     world.enroll("n1", "n1-again");
     let (operation, _) = apply(&engine, file(&THREE)).await.expect("applied");
+    // Its session is another one, which was told nothing of the last.
+    let paced = || world.state().nodes["n1"].paced_ms;
+    until("n1 to report as at work", || paced() == REPORT_AT_WORK_MS).await;
     done(&engine, &operation).await;
     assert_eq!(voters(&world), THREE);
     let again = |kind: &str| world.state().done.iter().filter(|it| it.1 == kind).count();
