@@ -2,6 +2,7 @@
 
 mod apt_source;
 mod certificates;
+mod dead_kubernetes;
 mod external;
 mod faults;
 mod formation;

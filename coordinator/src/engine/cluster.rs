@@ -293,8 +293,10 @@ impl ClusterLoop {
                 true => &members,
                 false => &others,
             };
-            if agent.connected && self.paced.get(name) != Some(wanted) {
-                self.shared.pace(name, wanted.clone());
+            if agent.connected
+                && self.paced.get(name) != Some(wanted)
+                && self.shared.pace(name, wanted.clone())
+            {
                 self.paced.insert(name.clone(), wanted.clone());
             }
         }

@@ -279,14 +279,12 @@ impl Shared {
         );
     }
 
-    pub fn pace(&self, node: &str, pace: quorate_proto::v1::Pace) {
-        let message = coordinator_message::Message::Pace(pace);
-        let _ = self.agents.send(
-            node,
-            CoordinatorMessage {
-                message: Some(message),
-            },
-        );
+    /// Whether it is on its way; if not, it is to be said again.
+    pub fn pace(&self, node: &str, pace: quorate_proto::v1::Pace) -> bool {
+        let message = CoordinatorMessage {
+            message: Some(coordinator_message::Message::Pace(pace)),
+        };
+        self.agents.send(node, message).is_ok()
     }
 
     /// Sends a short order and waits for its result, which nobody keeps. For reads and for secrets.
