@@ -26,7 +26,7 @@ fn control_planes_and_a_worker_leave_and_are_replaced() -> Result<()> {
     let whole = kubernetes::file(&fleet, CLUSTER, &MEMBERS, &["w1"], Some("lb"))?;
     fleet.apply(&whole, FORM)?;
     all_ready(&fleet, &["n1", "n2", "n3", "w1"])?;
-    let access = Access::kubernetes(fleet.node("n2")?)?;
+    let access = Access::kubernetes(fleet.node("n2")?)?.writing();
     let balancer = Target::ip(fleet.node("lb")?, 6443);
     let load = Load::start(&fleet.lab, access.clone(), std::slice::from_ref(&balancer))?;
     load.answered(SOME, ANSWERED)?;

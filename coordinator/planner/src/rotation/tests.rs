@@ -409,7 +409,25 @@ fn a_foreign_load_balancer_is_proven_before_the_end() {
     let round = round::next(&facts, &intent, NOW);
     assert_eq!(kinds(&round.side), [StepKind::Probe; 3]);
     assert_eq!(round.outcome, round::Outcome::Working);
-    facts.proven = ["n1", "n2", "n3"].map(name).into();
+    // It is tried for as long as its health checks may take to let a new member in, and not for ever.
+    let all = ["n1", "n2", "n3"].map(name);
+    for (attempts, outcome) in [
+        (MAX_PROBES - 1, round::Outcome::Working),
+        (MAX_PROBES, round::Outcome::Stuck(all.to_vec())),
+    ] {
+        let tried = |subject: &NodeName| Trouble {
+            subject: subject.clone(),
+            kind: StepKind::Probe,
+            attempts,
+            last_error: "the endpoint never leads to n3".into(),
+            retry_at: NOW,
+            permanent: false,
+        };
+        facts.troubles = all.iter().map(tried).collect();
+        assert_eq!(round::next(&facts, &intent, NOW).outcome, outcome);
+    }
+    facts.troubles.clear();
+    facts.proven = all.into();
     assert_eq!(
         round::next(&facts, &intent, NOW).outcome,
         round::Outcome::Settled

@@ -156,7 +156,9 @@ impl Caller {
 
     fn request(&self, turn: usize) -> Request<Body> {
         match self.access.service {
-            Service::Kubernetes if turn.is_multiple_of(WRITES) => self.apply(turn / WRITES),
+            Service::Kubernetes if self.access.writes && turn.is_multiple_of(WRITES) => {
+                self.apply(turn / WRITES)
+            }
             Service::Kubernetes => self.get("/api/v1/namespaces/default"),
             Service::Etcd if turn.is_multiple_of(2) => self.grpc("KV/Range", message(&[(1, KEY)])),
             Service::Etcd => {
