@@ -1,12 +1,14 @@
 //! What commands that start an operation share: they show what they are about to do, ask, and follow it.
 
-use crate::cli::args::ChangeArgs;
+use crate::cli::args::{ChangeArgs, Format};
 use crate::cli::confirm;
 use crate::cli::connect::Client;
 use crate::cli::console::Console;
 use crate::cli::context::Context;
 use crate::cli::exit::{self, Exit};
 use crate::cli::failure::Outcome;
+use crate::cli::output::show;
+use crate::cli::render::Show;
 use crate::cli::text::clean;
 use crate::cli::watch::{Follow, Leave};
 use quorate_proto::v1::{ApplyResponse, Problem};
@@ -18,6 +20,27 @@ pub fn present(console: &Console, shown: &str, args: &ChangeArgs) {
     } else {
         console.say(shown.trim_end());
     }
+}
+
+/// Shows a plan. How the command ends with that: on a dry run (`dry`: in which format), or as it is refused.
+pub fn planned(
+    console: &Console,
+    plan: &impl Show,
+    refusals: &[Problem],
+    dry: Option<Format>,
+    args: &ChangeArgs,
+) -> Outcome<Option<Exit>> {
+    let refused = refused(refusals);
+    if let Some(format) = dry {
+        show(console, format, plan)?;
+        return Ok(Some(refused.unwrap_or(Exit::Ok)));
+    }
+    let shown = plan.table(&console.err_look());
+    match refused {
+        Some(_) => console.say(shown.trim_end()),
+        None => present(console, &shown, args),
+    }
+    Ok(refused)
 }
 
 pub fn ask(console: &Console, question: &str, args: &ChangeArgs) -> Outcome<()> {

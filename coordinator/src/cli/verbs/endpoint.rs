@@ -10,8 +10,8 @@ use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Outcome;
 use crate::cli::output::show;
+use crate::cli::render::endpoint;
 use crate::cli::render::rotation::{address, from_to};
-use crate::cli::render::{Show, endpoint};
 use crate::cli::text::clean;
 use crate::cli::watch;
 use quorate_proto::v1::{
@@ -64,17 +64,10 @@ async fn rotate(session: &Session<'_>, args: RotateArgs) -> Outcome<Exit> {
         expected_revision: 0,
     };
     let plan = call(&context, LONG, client.plan_rotation(request.clone())).await?;
-    let refused = change::refused(&plan.refusals);
-    if args.dry_run {
-        show(console, args.output.unwrap_or(Format::Table), &plan)?;
-        return Ok(refused.unwrap_or(Exit::Ok));
-    }
-    let shown = plan.table(&console.err_look());
-    if let Some(exit) = refused {
-        console.say(shown.trim_end());
+    let dry = args.dry_run.then(|| args.output.unwrap_or(Format::Table));
+    if let Some(exit) = change::planned(console, &plan, &plan.refusals, dry, &args.change)? {
         return Ok(exit);
     }
-    change::present(console, &shown, &args.change);
     if plan.nothing_to_do {
         return Ok(Exit::Ok);
     }

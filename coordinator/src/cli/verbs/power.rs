@@ -6,8 +6,6 @@ use crate::cli::args::{ClusterCommand, Format, PowerArgs};
 use crate::cli::connect::{LONG, call};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Outcome;
-use crate::cli::output::show;
-use crate::cli::render::Show;
 use crate::cli::text::clean;
 use crate::cli::watch;
 use quorate_proto::v1::PowerRequest;
@@ -37,17 +35,10 @@ async fn set(session: &Session<'_>, request: PowerRequest, args: PowerArgs) -> O
     let console = session.console;
     let (context, mut client) = session.open().await?;
     let plan = call(&context, LONG, client.plan_power(request.clone())).await?;
-    let refused = change::refused(&plan.refusals);
-    if args.dry_run {
-        show(console, args.output.unwrap_or(Format::Table), &plan)?;
-        return Ok(refused.unwrap_or(Exit::Ok));
-    }
-    let shown = plan.table(&console.err_look());
-    if let Some(exit) = refused {
-        console.say(shown.trim_end());
+    let dry = args.dry_run.then(|| args.output.unwrap_or(Format::Table));
+    if let Some(exit) = change::planned(console, &plan, &plan.refusals, dry, &args.change)? {
         return Ok(exit);
     }
-    change::present(console, &shown, &args.change);
     if plan.nothing_to_do {
         return Ok(Exit::Ok);
     }

@@ -6,8 +6,6 @@ use crate::cli::confirm;
 use crate::cli::connect::{LONG, call};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Outcome;
-use crate::cli::output::show;
-use crate::cli::render::Show;
 use crate::cli::text::clean;
 use crate::cli::text::units::rfc3339;
 use crate::cli::watch;
@@ -23,17 +21,10 @@ pub async fn run(session: &Session<'_>, args: RecoverArgs) -> Outcome<Exit> {
     };
     let (context, mut client) = session.open().await?;
     let plan = call(&context, LONG, client.plan_recovery(request.clone())).await?;
-    let refused = change::refused(&plan.refusals);
-    if args.dry_run {
-        show(console, args.output.unwrap_or(Format::Table), &plan)?;
-        return Ok(refused.unwrap_or(Exit::Ok));
-    }
-    let shown = plan.table(&console.err_look());
-    if let Some(exit) = refused {
-        console.say(shown.trim_end());
+    let dry = args.dry_run.then(|| args.output.unwrap_or(Format::Table));
+    if let Some(exit) = change::planned(console, &plan, &plan.refusals, dry, &args.change)? {
         return Ok(exit);
     }
-    change::present(console, &shown, &args.change);
     let what = match &plan.snapshot {
         Some(snapshot) => format!(
             "\nYou take {} back to {}, and give up all that was written since.",
