@@ -2,6 +2,8 @@
 // A test that matches one variant fails on all others, new ones too.
 #![allow(clippy::wildcard_enum_match_arm)]
 
+mod storage;
+
 use super::*;
 use crate::facts::*;
 use crate::fixtures::*;
