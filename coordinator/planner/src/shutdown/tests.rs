@@ -378,3 +378,16 @@ fn ranks_follow_what_others_need() {
         assert!(rank(&both) == expected, "{roles:?}");
     }
 }
+
+/// A second one is there for when the first is not.
+#[test]
+fn a_start_waits_until_every_load_balancer_leads_on() {
+    let (mut facts, mut wish) = running();
+    wish.nodes[4].worker = false;
+    wish.nodes[4].balancer = true;
+    let waits = |facts: &Facts| done(facts, &wish, Wanted::Running, NOW);
+    assert_eq!(waits(&facts), "BalancerNotReady");
+    let first = facts.node(&name("n4")).balancer.clone();
+    node(&mut facts, "n5").balancer = first;
+    assert_eq!(waits(&facts), "complete");
+}
